@@ -1,0 +1,76 @@
+"""One file for each RTOS's console: lines in, observations out. No I/O, no clock, no symbols.
+
+Adding one: a file here with a class that satisfies `Dialect`, one line in `REGISTRY`, and a folder of golden logs under
+`tests/golden/dialects/`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from heaptrail.limits import Limits
+    from heaptrail.model.evidence import FootprintRule
+    from heaptrail.model.observations import AnyObservation
+
+REGISTRY: dict[str, str] = {
+    "tina": "heaptrail.dialects.tina:Tina",
+}
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One console line as a dialect sees it: control sequences, log prefixes and the line end are gone.
+
+    `number`, `boot`, `cycle` and `t_s` are handed on into every observation made from the line.
+    """
+
+    text: str
+    number: int
+    boot: int = 1
+    cycle: int | None = None
+    t_s: float | None = None
+
+
+class Dialect(Protocol):
+    """Reads one RTOS's console text.
+
+    It resynchronises on every line and never guesses: what it cannot place is a `problem` or is left alone.
+
+    Class attributes (shown by `heaptrail list dialects`):
+        name: As in the registry.
+        sample_line: A line that it reads.
+        firmware_options: What must be switched on in the firmware.
+        tells, cannot_tell: One sentence each.
+        triggers: Substrings, as bytes; a line that holds none of them is not fed unless `wants` is above 0. This is
+            what makes long logs fast, so a trigger is a word that ordinary log lines do not hold.
+    """
+
+    name: ClassVar[str]
+    sample_line: ClassVar[str]
+    firmware_options: ClassVar[str]
+    tells: ClassVar[str]
+    cannot_tell: ClassVar[str]
+    triggers: ClassVar[tuple[bytes, ...]]
+
+    def __init__(self, limits: Limits) -> None: ...
+
+    @property
+    def wants(self) -> int:
+        """How many of the following lines must be fed whatever they hold (inside a table or a record), else 0."""
+        ...
+
+    def feed(self, line: Line) -> Iterable[AnyObservation]:
+        """What this line completes."""
+        ...
+
+    def finish(self) -> Iterable[AnyObservation]:
+        """What is still open at the end of the log."""
+        ...
+
+    def footprint(self) -> FootprintRule | None:
+        """The allocator's header and rounding, as far as what was read shows it."""
+        ...

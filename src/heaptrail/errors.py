@@ -1,0 +1,48 @@
+"""Every error that a user can cause.
+
+An error is one sentence with what was found and where, and one thing to try. The command line prints exactly
+these two and leaves with `exit_status`; anything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class HeaptrailError(Exception):
+    """What could not be done, where, and what to try.
+
+    Args:
+        sentence: What was found and where (file, line, byte offset, address), without a full stop at the end.
+        try_this: One thing that the user can do about it.
+    """
+
+    exit_status = 2
+
+    def __init__(self, sentence: str, *, try_this: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.try_this = try_this
+
+    def __str__(self) -> str:
+        return f"{self.sentence}\ntry: {self.try_this}"
+
+
+class UsageError(HeaptrailError):
+    """A setting, an option or a file name cannot be used as it was given."""
+
+
+class FormatError(HeaptrailError):
+    """A file is not what it claims to be, at a place that the sentence names."""
+
+
+class TargetError(HeaptrailError):
+    """The device or program does not answer, went away, or answered something else."""
+
+
+class EvidenceError(HeaptrailError):
+    """The inputs do not belong together, such as an ELF and a capture of another build."""
+
+
+class InterruptedHunt(HeaptrailError):  # noqa: N818 - it is an end that the user chose, not a failure
+    """The user pressed Ctrl-C; what was recorded is kept and the device was left disarmed where it could be."""
+
+    exit_status = 130

@@ -1,0 +1,29 @@
+"""Ways to show a report: each sees one frozen `Report` and nothing else, and is chosen by the command line alone.
+
+Adding one: a file here with a class that satisfies `Renderer`, one line in `REGISTRY`, and a golden under
+`tests/golden/reports/`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from heaptrail.model.report import Report
+
+REGISTRY: dict[str, str] = {
+    "html": "heaptrail.reports.html:HtmlRenderer",
+    "json": "heaptrail.reports.jsonfile:JsonRenderer",
+    "terminal": "heaptrail.reports.terminal:TerminalRenderer",
+}
+
+
+class Renderer(Protocol):
+    """Turns a report into bytes of one format. The class docstring's first line is its help."""
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+
+    def render(self, report: Report) -> bytes:
+        """The whole file. Never raises on a valid report, and lets no string from the device out unescaped."""
+        ...

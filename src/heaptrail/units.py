@@ -1,0 +1,37 @@
+"""How quantities are written for people. One place, so that every report says a number the same way."""
+
+from __future__ import annotations
+
+_HOURS_PER_DAY = 24.0
+
+
+def format_bytes(count: float) -> str:
+    """Bytes with thousands separators: `1,907,128 B`; never rounded to KB, since books must balance."""
+    rounded = round(count)
+    return f"{rounded:,} B"
+
+
+def format_rate(count: float) -> str:
+    """A number of bytes per something, with one decimal where it matters: `7,696`, `0.4`."""
+    return f"{count:,.0f}" if abs(count) >= 10 else f"{count:,.1f}"  # below 10 B a whole byte is a coarse step
+
+
+def format_hours(hours: float) -> str:
+    """A duration the way a person says it: `12 min`, `3.5 h`, `9 days`."""
+    if hours < 1 / 60:
+        return f"{hours * 3600:.0f} s"
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    if hours < 3 * _HOURS_PER_DAY:
+        return f"{hours:.1f} h"
+    return f"{hours / _HOURS_PER_DAY:,.0f} days"
+
+
+def format_address(address: int) -> str:
+    """An address as the case prints it, 8 digits at least: `0x08760960`."""
+    return f"0x{address:08x}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 block`, `2 blocks`, `1,024 blocks`; the noun is regular."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
