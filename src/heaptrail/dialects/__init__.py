@@ -35,6 +35,22 @@ class Line(msgspec.Struct, frozen=True):
     t_s: float | None = None
 
 
+class ConsoleCommands(msgspec.Struct, frozen=True, kw_only=True):
+    """What a procedure types on this RTOS's console; None where the RTOS has no such command.
+
+    Args:
+        sample: Prints the heap's totals.
+        arm: Starts recording allocations.
+        peek: Prints the live blocks and goes on recording.
+        collect: Prints the live blocks and stops recording.
+    """
+
+    sample: str | None = None
+    arm: str | None = None
+    peek: str | None = None
+    collect: str | None = None
+
+
 class Dialect(Protocol):
     """Reads one RTOS's console text.
 
@@ -45,6 +61,7 @@ class Dialect(Protocol):
         sample_line: A line that it reads.
         firmware_options: What must be switched on in the firmware.
         tells, cannot_tell: One sentence each.
+        commands: For the procedures; None where nothing can be asked.
         triggers: Substrings, as bytes; a line that holds none of them is not fed unless `wants` is above 0. This is
             what makes long logs fast, so a trigger is a word that ordinary log lines do not hold.
     """
@@ -54,6 +71,7 @@ class Dialect(Protocol):
     firmware_options: ClassVar[str]
     tells: ClassVar[str]
     cannot_tell: ClassVar[str]
+    commands: ClassVar[ConsoleCommands | None]
     triggers: ClassVar[tuple[bytes, ...]]
 
     def __init__(self, limits: Limits) -> None: ...
