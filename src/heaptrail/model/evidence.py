@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, Problem, Task
+from heaptrail.model.verdict import JudgeSettings
 
 
 class FootprintRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +29,11 @@ class FootprintRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaptureInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read: `name` is a file name without its folder, `dialects` those that found something."""
+    """What was read: `name` is a file name without its folder, `dialects` those that found something.
+
+    `build_id` and `settings` are those of the recording (the ELF's build id, the terms of the workload file), None for
+    a plain log.
+    """
 
     name: str
     format: Literal["cast", "text"]
@@ -37,6 +42,7 @@ class CaptureInfo(msgspec.Struct, frozen=True, kw_only=True):
     dialects: tuple[str, ...] = ()
     started_unix_s: float | None = None
     build_id: str | None = None
+    settings: JudgeSettings | None = None
 
 
 class LiveDump(msgspec.Struct, frozen=True, kw_only=True):
