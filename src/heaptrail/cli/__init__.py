@@ -1,1 +1,69 @@
-"""The command line: one file for each command, thin over the procedures and the diagnosis."""
+"""The command line: one file for each command, thin over the procedures and the diagnosis.
+
+Adding a command: a file here with a function of the command's name, and one line in `COMMANDS`. The function's
+docstring is its help. Imports stand inside the functions, so that `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from heaptrail import __version__
+from heaptrail.errors import HeaptrailError
+
+COMMANDS: tuple[str, ...] = ("hunt", "read", "parse", "render", "init", "list")
+
+INTERRUPTED = 130
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature that typer's callback has
+    if wanted:
+        sys.stdout.write(f"heaptrail {__version__}\n")
+        raise typer.Exit
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def heaptrail(
+        *,
+        version: Annotated[
+            bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        ] = False,
+    ) -> None:
+        """Follow a heap leak in RTOS firmware from a falling `free` to the line of code, and prove that the fix holds.
+
+        Exit status: 0 no leak, 1 leak, 2 could not do it, 3 inconclusive, 130 interrupted.
+        """
+
+    for name in COMMANDS:
+        module = import_module(f"heaptrail.cli.{name}")
+        app.command(name)(getattr(module, f"{name}_command"))
+    return app
+
+
+def main() -> None:
+    """Run a command and leave with its exit status; what a user can cause is one sentence and one thing to try."""
+    try:
+        _app()(prog_name="heaptrail")
+    except HeaptrailError as error:
+        sys.stderr.write(f"heaptrail: {error.sentence}\ntry: {error.try_this}\n")
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.stderr.write("heaptrail: interrupted\n")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is wrong, and Python must not complain at exit.
+        sys.stderr.close()
+        sys.exit(0)

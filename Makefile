@@ -1,0 +1,55 @@
+# Every CI job is one of these targets, so CI can be run at home.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+OUT    := out
+PLAYER := $(OUT)/rtplayer
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format schema bench bench-read bench-symbols bench-detection accept clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml scripts/setup-venv.sh
+	@sh scripts/setup-venv.sh "$(PYTHON)" $(VENV)
+	@touch $@
+
+setup: $(STAMP) ## make .venv with all that heaptrail and its tests need
+
+rtplayer: ## build the example player (leaking and mended) into out/rtplayer
+	@$(MAKE) -s -C examples/rtplayer OUT="$(CURDIR)/$(PLAYER)"
+
+demo: $(STAMP) rtplayer ## build the leaking player, hunt its leak, write out/demo (MENDED=1 for the mended twin)
+	@sh scripts/demo.sh $(BIN)/heaptrail $(if $(MENDED),mended,leaking)
+
+test: $(STAMP) rtplayer ## run every test; what needs Chromium is skipped with a line that says how to get it
+	@$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff, mypy and the import contracts
+	@$(BIN)/ruff format --check -q . || { echo "not formatted: run make format"; exit 1; }
+	@$(BIN)/ruff check -q .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-timeout 2>/dev/null || $(BIN)/lint-imports
+
+format: $(STAMP) ## format the Python code
+	@$(BIN)/ruff format -q .
+	@$(BIN)/ruff check -q --fix .
+
+accept: $(STAMP) ## rewrite the golden files from what the program prints now; read the diff before you commit
+	@$(BIN)/pytest -q tests/golden tests/unit --accept
+
+bench: bench-read bench-symbols bench-detection ## run all benches
+
+bench-read: $(STAMP) ## reading speed against grep and a Python line loop
+	@$(BIN)/python bench/read.py
+
+bench-symbols: $(STAMP) ## symbolizing 16,000 frames against addr2line
+	@$(BIN)/python bench/symbols.py
+
+bench-detection: $(STAMP) ## error rates of the verdict against trend tests in use
+	@$(BIN)/python bench/detection.py
+
+clean: ## remove everything that make made
+	@rm -rf $(OUT) $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -1,0 +1,70 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Elf = Annotated[
+    Path | None,
+    typer.Option("--elf", help="The ELF of the build that ran, with debug information.", show_default=False),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="How to print: terminal, json or html.", show_default="terminal, or by --output"),
+]
+Output = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output", "-o", help="Write the report here, format by suffix; may be repeated. - is standard output."
+    ),
+]
+Dialect = Annotated[
+    str, typer.Option("--dialect", help="The console's dialect (`heaptrail list dialects`), or auto to find it.")
+]
+CycleMark = Annotated[
+    str | None,
+    typer.Option("--cycle-mark", metavar="REGEX", help="The firmware's own line that ends a round of the workload."),
+]
+BootMark = Annotated[
+    str | None, typer.Option("--boot-mark", metavar="REGEX", help="A line that the firmware prints when it starts.")
+]
+AllowMismatch = Annotated[
+    bool, typer.Option("--allow-mismatch", help="Use an ELF that does not fit the capture, with a warning.")
+]
+SourceMap = Annotated[
+    list[str] | None,
+    typer.Option("--source-map", metavar="OLD=NEW", help="Where sources are on this machine; may be repeated."),
+]
+Wrapper = Annotated[
+    list[str] | None,
+    typer.Option("--wrapper", metavar="NAME", help="A function that only passes allocations on; may be repeated."),
+]
+Tolerate = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerate",
+        metavar="BYTES",
+        min=0,
+        help="Loss per cycle that does not matter.",
+        show_default="idle free heap / 3000",
+    ),
+]
+Confidence = Annotated[
+    float | None,
+    typer.Option("--confidence", min=0.5, max=0.999999, help="Of intervals and claims.", show_default="0.99"),
+]
+Warmup = Annotated[
+    int | None,
+    typer.Option(
+        "--warmup-cycles", min=0, help="Rounds in which caches may still fill.", show_default="0, or as hunted"
+    ),
+]
+LargestLoss = Annotated[
+    int | None,
+    typer.Option(
+        "--largest-single-loss", metavar="BYTES", min=1, help="Largest block one event may lose.", show_default="256"
+    ),
+]

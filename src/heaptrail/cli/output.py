@@ -1,0 +1,80 @@
+"""Where a report goes: chosen renderers to chosen files, and the exit status that the verdict stands for."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from heaptrail.errors import UsageError
+from heaptrail.registry import resolve
+from heaptrail.reports import REGISTRY, Renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from heaptrail.model.report import Report
+    from heaptrail.model.verdict import VerdictWord
+
+EXIT_STATUS: dict[VerdictWord, int] = {"no_leak": 0, "leak": 1, "inconclusive": 3}
+
+_STDOUT = Path("-")
+
+
+def check_targets(format_name: str | None, outputs: Sequence[Path] | None) -> list[tuple[str, Path]]:
+    """The format for each output, found before any work is done so that a typo costs nothing.
+
+    Raises:
+        UsageError: A format is unknown, or a file's suffix does not say one.
+    """
+    if format_name is not None:
+        resolve(REGISTRY, format_name, kind="report format")
+    return [(format_name or _format_of(path), path) for path in outputs or [_STDOUT]]
+
+
+def _format_of(path: Path) -> str:
+    if path == _STDOUT:
+        return "terminal"
+    for name in REGISTRY:
+        renderer: type[Renderer] = resolve(REGISTRY, name, kind="report format")
+        if path.suffix in renderer.suffixes:
+            return name
+    raise UsageError(
+        f"the suffix of {path.name} does not say which format to write",
+        try_this=f"--format with one of: {', '.join(sorted(REGISTRY))}",
+    )
+
+
+def write_report(report: Report, targets: Sequence[tuple[str, Path]]) -> None:
+    """Render the report to each target; says on standard error which files were written.
+
+    Raises:
+        UsageError: A file cannot be written.
+    """
+    for format_name, path in targets:
+        renderer: Renderer = resolve(REGISTRY, format_name, kind="report format")()
+        content = renderer.render(report)
+        with open_binary(path) as out:
+            out.write(content)
+        if path != _STDOUT:
+            sys.stderr.write(f"wrote {path}\n")
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, with its folders made; `-` is standard output.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    if path == _STDOUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as out:
+            yield out
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", try_this="another --output path") from error

@@ -1,0 +1,48 @@
+"""Progress on standard error, and only where a person watches: never in a log, never on standard output."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from heaptrail.reading import Progress
+
+_BAR_FROM_BYTES = 20_000_000
+"""A log below this is read in a blink; a bar would only flicker."""
+
+
+@contextmanager
+def reading_progress() -> Iterator[Progress | None]:
+    """A bar for long readings, as a callback of bytes done and bytes in all (None where unknown)."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("reading", total=None)
+    started = False
+
+    def advance(done_bytes: int, total_bytes: int | None) -> None:
+        nonlocal started
+        if not started and (total_bytes or done_bytes) >= _BAR_FROM_BYTES:
+            started = True
+            bar.start()
+        bar.update(task, completed=done_bytes, total=total_bytes)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

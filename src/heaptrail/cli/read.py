@@ -1,0 +1,53 @@
+"""`heaptrail read`: a report from any capture or plain log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heaptrail.cli import options
+
+
+def read_command(
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Captures or plain logs; - is standard input.")],
+    *,
+    elf: options.Elf = None,
+    output_format: options.Format = None,
+    output: options.Output = None,
+    dialect: options.Dialect = "auto",
+    cycle_mark: options.CycleMark = None,
+    boot_mark: options.BootMark = None,
+    warmup_cycles: options.Warmup = None,
+    tolerate: options.Tolerate = None,
+    confidence: options.Confidence = None,
+    largest_single_loss: options.LargestLoss = None,
+    wrapper: options.Wrapper = None,
+    source_map: options.SourceMap = None,
+    allow_mismatch: options.AllowMismatch = False,
+) -> None:
+    """Say whether a console log shows a leak, where, and whether that is all of it."""
+    from heaptrail.cli.interpret import Interpretation, Terms, interpret
+    from heaptrail.cli.output import EXIT_STATUS, check_targets, write_report
+    from heaptrail.cli.progress import reading_progress
+    from heaptrail.reading import ReadOptions
+
+    targets = check_targets(output_format, output)
+    reading = ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark)
+    interpretation = Interpretation(
+        elf=elf,
+        terms=Terms(
+            warmup_cycles=warmup_cycles,
+            tolerate_bytes_per_cycle=tolerate,
+            confidence=confidence,
+            largest_single_loss_bytes=largest_single_loss,
+        ),
+        source_map=tuple(source_map or ()),
+        wrappers=tuple(wrapper or ()),
+        allow_mismatch=allow_mismatch,
+    )
+    with reading_progress() as progress:
+        report = interpret(logs, reading, interpretation, progress=progress)
+    write_report(report, targets)
+    raise typer.Exit(EXIT_STATUS[report.verdict])
