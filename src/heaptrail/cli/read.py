@@ -28,9 +28,9 @@ def read_command(
     allow_mismatch: options.AllowMismatch = False,
 ) -> None:
     """Say whether a console log shows a leak, where, and whether that is all of it."""
-    from heaptrail.cli.interpret import Interpretation, Terms, interpret
     from heaptrail.cli.output import EXIT_STATUS, check_targets, write_report
     from heaptrail.cli.progress import reading_progress
+    from heaptrail.interpret import Interpretation, Terms, interpret
     from heaptrail.reading import ReadOptions
 
     targets = check_targets(output_format, output)

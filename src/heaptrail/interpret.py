@@ -1,0 +1,138 @@
+"""From captures to a report: read, symbolize, judge. What `read` and `hunt` both do, and the door for scripts."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from heaptrail import __version__
+from heaptrail.diagnose import diagnose
+from heaptrail.model.verdict import JudgeSettings
+from heaptrail.reading import ReadOptions, observe, read_logs
+from heaptrail.symbols import NoSymbols, Symbolizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from heaptrail.model.observations import AnyObservation
+    from heaptrail.model.report import Report
+    from heaptrail.reading import Progress
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """The user's terms for a verdict; what is None is taken from the capture, then from the defaults."""
+
+    tolerate_bytes_per_cycle: float | None = None
+    confidence: float | None = None
+    largest_single_loss_bytes: int | None = None
+    warmup_cycles: int | None = None
+
+    def settings(self, recorded: JudgeSettings | None) -> JudgeSettings:
+        """The settings in force: these over the capture's over the defaults."""
+        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        return msgspec.structs.replace(recorded or JudgeSettings(), **given)
+
+
+class Interpretation(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything besides the captures that shapes a report.
+
+    Args:
+        elf: The build that ran; None leaves addresses without names.
+        terms: The user's terms for the verdict.
+        source_map: `OLD=NEW` prefixes that turn paths of the build machine into paths of this one.
+        wrappers: Functions of the user's that only pass allocations on (patterns as in a shell).
+        allow_mismatch: Use an ELF that does not belong to the capture, with a warning.
+    """
+
+    elf: Path | None = None
+    terms: Terms = Terms()
+    source_map: tuple[str, ...] = ()
+    wrappers: tuple[str, ...] = ()
+    allow_mismatch: bool = False
+
+
+def interpret(
+    captures: Sequence[Path],
+    reading: ReadOptions,
+    interpretation: Interpretation,
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """The report on some captures.
+
+    Raises:
+        UsageError, FormatError: An input cannot be read.
+        EvidenceError: The ELF does not belong to the capture.
+    """
+    symbolizer = _symbolizer(interpretation)
+    evidence = read_logs(captures, reading, progress=progress)
+    settings = interpretation.terms.settings(next((c.settings for c in evidence.captures if c.settings), None))
+    return diagnose(
+        evidence,
+        symbolizer,
+        settings,
+        versions={"heaptrail": __version__, "python": platform.python_version()},
+        options=_options(reading, interpretation, settings),
+        allow_mismatch=interpretation.allow_mismatch,
+    )
+
+
+def read(
+    *logs: str | Path,
+    elf: str | Path | None = None,
+    dialect: str = "auto",
+    cycle_mark: str | None = None,
+    boot_mark: str | None = None,
+    terms: Terms | None = None,
+) -> Report:
+    """The report on some captures or plain logs, as `heaptrail read` makes it.
+
+    Raises:
+        HeaptrailError: An input cannot be read, or the ELF does not belong to it.
+    """
+    return interpret(
+        [Path(log) for log in logs],
+        ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark),
+        Interpretation(elf=Path(elf) if elf is not None else None, terms=terms or Terms()),
+    )
+
+
+def parse(
+    log: str | Path, *, dialect: str = "auto", cycle_mark: str | None = None, boot_mark: str | None = None
+) -> Iterator[AnyObservation]:
+    """What a log says, one observation at a time, as `heaptrail parse` prints it.
+
+    Raises:
+        HeaptrailError: The log cannot be read.
+    """
+    return iter(observe(Path(log), ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark)))
+
+
+def _symbolizer(interpretation: Interpretation) -> Symbolizer:
+    if interpretation.elf is None:
+        return NoSymbols()
+    from heaptrail.symbols.lines import open_symbolizer  # noqa: PLC0415 - a run without an ELF must not pay for it
+
+    return open_symbolizer(
+        interpretation.elf, source_map=interpretation.source_map, extra_wrappers=interpretation.wrappers
+    )
+
+
+def _options(reading: ReadOptions, interpretation: Interpretation, settings: JudgeSettings) -> dict[str, str]:
+    """What must be given again to make this report again; paths are reduced to names, as folders are private."""
+    named = {
+        "--dialect": reading.dialect,
+        "--cycle-mark": reading.cycle_mark,
+        "--boot-mark": reading.boot_mark,
+        "--elf": interpretation.elf.name if interpretation.elf else None,
+        "--tolerate": settings.tolerate_bytes_per_cycle,
+        "--confidence": settings.confidence,
+        "--largest-single-loss": settings.largest_single_loss_bytes,
+        "--warmup-cycles": settings.warmup_cycles,
+        "--wrapper": ", ".join(interpretation.wrappers) or None,
+        "--allow-mismatch": "yes" if interpretation.allow_mismatch else None,
+    }
+    return {name: str(value) for name, value in named.items() if value is not None}
