@@ -1,0 +1,70 @@
+"""An ELF of another build is refused, or used with a warning when the user insists."""
+
+from __future__ import annotations
+
+import pytest
+
+from heaptrail.diagnose.belonging import check_belonging
+from heaptrail.errors import EvidenceError
+from heaptrail.model.evidence import CaptureInfo, Evidence, LiveDump
+from heaptrail.model.observations import Block, Dump, RawFrame
+from heaptrail.model.report import Frame, ImageInfo
+from heaptrail.symbols import FakeSymbolizer, NoSymbols
+
+IMAGE = ImageInfo(name="player.elf", build_id="aa" * 20, arch="riscv64", bits=64, debug_info=True)
+
+
+def evidence(*stacks: tuple[int, ...], build_id: str | None = None) -> Evidence:
+    blocks = tuple(
+        Block(
+            line=index,
+            dump=1,
+            address=0x8000 + index,
+            size_bytes=16,
+            size_kind="requested",
+            frames=tuple(RawFrame(pc=pc, kind="call") for pc in stack),
+        )
+        for index, stack in enumerate(stacks)
+    )
+    capture = CaptureInfo(name="night.cast", format="cast", bytes_read=1, lines=1, build_id=build_id)
+    return Evidence(captures=(capture,), dumps=(LiveDump(dump=Dump(line=1, dump=1), blocks=blocks),))
+
+
+def symbols(*pcs: int, wrappers: tuple[int, ...] = ()) -> FakeSymbolizer:
+    table = {pc: (Frame(pc=pc, kind="call", function=f"f_{pc:x}", wrapper=pc in wrappers),) for pc in pcs}
+    return FakeSymbolizer(table, image=IMAGE)
+
+
+def test_addresses_outside_the_code_refuse_the_elf_with_what_was_found() -> None:
+    with pytest.raises(EvidenceError, match=r"3 of 3 backtrace addresses lie outside the code of player\.elf"):
+        check_belonging(evidence((0x10, 0x20), (0x10, 0x30)), symbols(0x999), allow_mismatch=False)
+
+
+def test_another_build_id_refuses_the_elf_though_all_addresses_fit() -> None:
+    with pytest.raises(EvidenceError, match=r"night\.cast was recorded with build bbbb"):
+        check_belonging(evidence((0x10, 0x20), build_id="bb" * 20), symbols(0x10, 0x20), allow_mismatch=False)
+
+
+def test_a_user_who_insists_gets_a_warning_in_the_report() -> None:
+    (problem,) = check_belonging(evidence((0x10, 0x20)), symbols(0x999), allow_mismatch=True)
+
+    assert problem.what == "elf_mismatch"
+
+
+def test_a_few_addresses_from_a_boot_rom_do_not_refuse_the_elf() -> None:
+    fitting = evidence((0x10, 0x20, 0x30, 0x4000_0000))
+
+    assert check_belonging(fitting, symbols(0x10, 0x20, 0x30, wrappers=(0x10,)), allow_mismatch=False) == ()
+
+
+def test_stacks_that_start_in_no_allocator_are_suspicious() -> None:
+    shared_innermost = evidence((0x10, 0x20), (0x10, 0x30))
+
+    (problem,) = check_belonging(shared_innermost, symbols(0x10, 0x20, 0x30), allow_mismatch=False)
+
+    assert problem.what == "elf_suspect"
+    assert "f_10" in problem.text
+
+
+def test_without_an_elf_there_is_nothing_to_compare() -> None:
+    assert check_belonging(evidence((0x10,)), NoSymbols(), allow_mismatch=False) == ()
