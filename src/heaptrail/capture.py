@@ -69,7 +69,7 @@ class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True):
         warmup_cycles: Cycles at the start of each boot that prove nothing.
         judge: The terms of the workload file, so that reading the capture gives the report that the hunt gave.
         build_id: Of the ELF that the user named when it was recorded, as hex.
-        started_unix_s: Wall clock at the first event, seconds since 1970 UTC.
+        started_unix_s: Wall clock at the first event, seconds since 1970 UTC; the key is `started`.
     """
 
     heaptrail_version: str | None = msgspec.field(default=None, name="version")
@@ -81,7 +81,7 @@ class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True):
     warmup_cycles: Annotated[int, msgspec.Meta(ge=0)] | None = None
     judge: JudgeSettings | None = None
     build_id: str | None = None
-    started_unix_s: float | None = None
+    started_unix_s: float | None = msgspec.field(default=None, name="started")
 
 
 class CaptureEvent(msgspec.Struct, frozen=True):
