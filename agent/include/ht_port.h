@@ -1,0 +1,38 @@
+/* ht_port.h - the five things that the agent asks of a platform. One file under port/ answers them.
+ *
+ * The core includes no RTOS header. To make a port, copy port/template/ and follow its numbered steps.
+ * All five are called from inside malloc and free, so none of them may allocate, block on anything but the lock
+ * below, or print. Each may be called by any task, from interrupts, and before the scheduler runs.
+ */
+#ifndef HT_PORT_H
+#define HT_PORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Identities that are no task's. */
+#define HT_ID_STARTUP 0u          /* before the scheduler runs; printed as "(start-up)" */
+#define HT_ID_ISR     0xffffffffu /* inside an interrupt; printed as "ISR" */
+
+/* Enter and leave the agent's critical section. `lock` returns what `unlock` needs to put things back. It never nests.
+ * It is held for a bounded time: a hash probe on malloc and free, one pass over the records for each printed block. */
+uintptr_t ht_port_lock(void);
+void ht_port_unlock(uintptr_t saved);
+
+/* A number for the running task that no other task gets later, or one of the two above. A task control block's
+ * address is a poor choice: the next task created there would inherit the dead one's name. Called inside the lock. */
+uint32_t ht_port_thread_id(void);
+
+/* The running task's name, or NULL. The agent copies it at once and keeps no pointer. Called inside the lock, once
+ * for each task (and again only while the table of HT_THREADS names is full). */
+const char *ht_port_thread_name(void);
+
+/* Fill `pcs` with up to `max` CALL addresses, innermost first, and return how many; 0 means that there is no stack.
+ *
+ * `frame` and `ret` are the hook's own frame address and return address: pcs[0] is the call of the hook, which lies in
+ * the allocator (pvPortMalloc), pcs[1] is who called the allocator, and so on. Never read outside the running task's
+ * stack. A call address is one that belongs to the call instruction; see ht_callsite.h for the step from a return
+ * address. Called outside the lock, on the task's own stack. */
+size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_t ret);
+
+#endif
