@@ -4,10 +4,11 @@
 #include "heap_4.h"
 #include "sink.h"
 
-enum { PLUGINS = 2, CHUNK_SAMPLES = 256 }; /* 256 in at 8 kHz are 1,537 out: less than a plugin buffer */
+enum { MAX_PLUGINS = 4, CHUNK_SAMPLES = 256 }; /* 256 in at 8 kHz are 1,537 out: less than a plugin buffer */
 
 struct AudioTrack {
-    audio_plugin plugins[PLUGINS];
+    audio_plugin plugins[MAX_PLUGINS];
+    int plugin_count;
     sink *output;
 };
 
@@ -18,8 +19,8 @@ static AudioTrack *AudioTrackCreateWithStream(void)
         console_line("AudioTrackCreateWithStream: no memory");
         return NULL;
     }
-    track->plugins[0] = softvol_ap;
-    track->plugins[1] = resample_ap;
+    track->plugins[track->plugin_count++] = softvol_ap;
+    track->plugins[track->plugin_count++] = resample_ap;
     track->output = sink_open();
     int made = track->output == NULL ? -1 : 0;
 #ifdef MENDED
@@ -38,7 +39,7 @@ AudioTrack *AudioTrackCreate(void) { return AudioTrackCreateWithStream(); }
 
 __attribute__((noinline)) int _AudioTrackStart(AudioTrack *track, const audio_format *format)
 {
-    for (int i = 0; i < PLUGINS; i++) {
+    for (int i = 0; i < track->plugin_count; i++) {
         audio_plugin *plugin = &track->plugins[i];
         int ret = plugin->update_mode(plugin, format);
         if (ret != 0) {
@@ -56,7 +57,7 @@ void AudioTrackWrite(AudioTrack *track, const int16_t *samples, size_t count)
         size_t chunk = count < CHUNK_SAMPLES ? count : CHUNK_SAMPLES;
         size_t out_count = chunk;
         const int16_t *out = samples;
-        for (int i = 0; i < PLUGINS; i++) {
+        for (int i = 0; i < track->plugin_count; i++) {
             out = track->plugins[i].process(&track->plugins[i], out, &out_count);
         }
         sink_write(track->output, out, out_count);
@@ -69,7 +70,7 @@ void AudioTrackStop(AudioTrack *track) { sink_drain(track->output); }
 
 void AudioTrackDestroy(AudioTrack *track)
 {
-    for (int i = 0; i < PLUGINS; i++) {
+    for (int i = 0; i < track->plugin_count; i++) {
         track->plugins[i].destroy(&track->plugins[i]);
     }
     sink_close(track->output);
