@@ -95,7 +95,11 @@ class Dump(Observation, frozen=True, kw_only=True, tag="dump"):
 
 
 class Block(Observation, frozen=True, kw_only=True, tag="block"):
-    """One live allocation in a dump; `frames` are innermost first, empty where none were printed."""
+    """One live allocation in a dump; `frames` are innermost first, empty where none were printed.
+
+    `born_cycle` is the cycle of the boot in which it was allocated, where a tracer stamps that; `sequence` is the
+    tracer's running number of the allocation, which dates it only relative to others.
+    """
 
     dump: int
     address: int
@@ -104,6 +108,7 @@ class Block(Observation, frozen=True, kw_only=True, tag="block"):
     task: str | None = None
     task_id: int | None = None
     sequence: int | None = None
+    born_cycle: int | None = None
     freed: bool = False
     frames: tuple[RawFrame, ...] = ()
 

@@ -1,0 +1,230 @@
+"""All sites of a run judged together: survivors, repetition, agreement with the heap's own fall, class, rate."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from heaptrail.analysis.bounds import spent_alpha, unseen_loss
+from heaptrail.analysis.classes import Classified, Repetition, classify, repetition_of
+from heaptrail.analysis.cohorts import Cohort, Window, cohort_of, window_of
+from heaptrail.analysis.sites import SiteHistory, footprint_of, histories
+from heaptrail.model.verdict import SiteVerdict
+
+if TYPE_CHECKING:
+    from heaptrail.analysis.heaps import HeapView
+    from heaptrail.analysis.sites import Histories
+    from heaptrail.model.evidence import Evidence
+    from heaptrail.model.verdict import JudgeSettings, SiteClass
+
+GROWING: tuple[SiteClass, ...] = ("leak", "held_until_teardown")
+_ADDRESSES_KEPT = 256  # enough to look a block up; the capture holds them all
+_ORDER: tuple[SiteClass, ...] = ("leak", "held_until_teardown", "undecided", "bounded", "one_time", "in_flight")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Bytes per unit of the listings' axis, with limits."""
+
+    low: float
+    estimate: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """What the listings say.
+
+    Args:
+        found: The blocks by site.
+        window: Where births count.
+        alpha: The error probability of this look.
+        sites: All sites, growing ones first, then by bytes.
+        growing: The rate of all growing sites together, None where there are none or the axis is mere order.
+        arriving: Footprint bytes per unit of what sites not yet judged leaks add.
+        bound: Greatest loss per cycle of traced blocks that the listings leave possible, None where they cannot tell.
+        informative: Enough listings over enough of the run to say that nothing grows.
+    """
+
+    found: Histories
+    window: Window
+    alpha: float
+    sites: tuple[SiteVerdict, ...]
+    growing: Rate | None
+    arriving: float
+    bound: float | None
+    informative: bool
+
+    def of_class(self, *classes: SiteClass) -> tuple[SiteVerdict, ...]:
+        """The sites of these classes."""
+        return tuple(site for site in self.sites if site.site_class in classes)
+
+
+def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | None) -> BlockView | None:
+    """Judge every site of the listings, with the heap's own fall as a witness; None without a listing."""
+    found = histories(evidence.dumps, evidence.footprint)
+    if found is None:
+        return None
+    warmup = float(settings.warmup_cycles) if found.unit == "cycle" else 0.0
+    window = window_of(found, warmup)
+    alpha = spent_alpha(window.now if found.unit == "cycle" else float(found.listings), settings.confidence)
+    cohorts = [cohort_of(site, window, alpha) for site in found.sites]
+    repetitions = [repetition_of(site, found, warmup) for site in found.sites]
+    agreed = _agreed(found, repetitions, heap)
+    allowed = _allowed(found, settings, heap)
+    enough = _enough(found, window)
+    judged = [
+        classify(site, found, cohort if enough else _muted(cohort), repetition, allowed=allowed, agreed=agreed)
+        for site, cohort, repetition in zip(found.sites, cohorts, repetitions, strict=True)
+    ]
+    verdicts = [_site_verdict(site, found, result, evidence) for site, result in zip(found.sites, judged, strict=True)]
+    order = sorted(
+        range(len(verdicts)),
+        key=lambda i: (
+            _ORDER.index(verdicts[i].site_class),
+            -(verdicts[i].per_cycle_footprint_bytes or 0.0),
+            -verdicts[i].live_bytes,
+        ),
+    )
+    return BlockView(
+        found=found,
+        window=window,
+        alpha=alpha,
+        sites=tuple(verdicts[i] for i in order),
+        growing=_growing_rate(found, cohorts, repetitions, judged, alpha),
+        arriving=sum(
+            cohort.estimate for cohort, result in zip(cohorts, judged, strict=True) if result.site_class == "undecided"
+        ),
+        bound=_bound(found, window, cohorts, settings, alpha),
+        informative=_informative(found, window, heap, evidence),
+    )
+
+
+def _muted(cohort: Cohort) -> Cohort:
+    """The same survivors over a window too short to judge them by."""
+    if not cohort.leaks:
+        return cohort
+    return Cohort(
+        leaks=False,
+        why_not="short",
+        events=cohort.events,
+        survivors=cohort.survivors,
+        low=cohort.low,
+        estimate=cohort.estimate,
+        high=cohort.high,
+        blocks_per_unit=cohort.blocks_per_unit,
+        oldest=cohort.oldest,
+        stop_high=cohort.stop_high,
+        births=cohort.births,
+        amounts=cohort.amounts,
+        begins=cohort.begins,
+    )
+
+
+def _enough(found: Histories, window: Window) -> bool:
+    """Whether survivors by birth may be judged: a dozen cycles, or six listings where nothing dates the births."""
+    if found.unit == "cycle":
+        return window.width >= 12 and (found.exact or found.listings >= 4)
+    return found.listings >= 6
+
+
+def _allowed(found: Histories, settings: JudgeSettings, heap: HeapView | None) -> bool:
+    if found.unit != "cycle":
+        return heap.allowed if heap is not None else True
+    after = sum(max(span.end - settings.warmup_cycles, 0.0) for span in found.spans)
+    return after >= settings.warmup_cycles or (heap is not None and heap.series.unit == "cycle" and heap.allowed)
+
+
+def _agreed(found: Histories, repetitions: list[Repetition | None], heap: HeapView | None) -> bool:
+    """Whether the heap's own fall matches the sites whose counts match the cycles, to a quarter."""
+    if heap is None or heap.trend is None or not heap.trend.falling or heap.series.unit != found.unit:
+        return False
+    claimed = 0.0
+    for site, repetition in zip(found.sites, repetitions, strict=True):
+        if repetition is not None and (repetition.suggestive or repetition.decisive):
+            claimed += repetition.per_unit * _mean_size(site)
+    return claimed > 0 and 0.75 <= claimed / heap.trend.estimate <= 1.25
+
+
+def _mean_size(site: SiteHistory) -> float:
+    sizes = site.spans[max(site.spans)].sizes
+    return float(sizes.mean()) if len(sizes) else 0.0
+
+
+def _growing_rate(
+    found: Histories,
+    cohorts: list[Cohort],
+    repetitions: list[Repetition | None],
+    judged: list[Classified],
+    alpha: float,
+) -> Rate | None:
+    del alpha
+    low = high = 0.0
+    total = 0.0
+    any_growing = False
+    for site, cohort, repetition, result in zip(found.sites, cohorts, repetitions, judged, strict=True):
+        if result.site_class not in GROWING:
+            continue
+        any_growing = True
+        size = _mean_size(site)
+        if repetition is not None and repetition.steady:
+            middle = repetition.per_unit * size
+            slack = size / max(repetition.span, 1.0)  # one block more or less at either end
+            below, above = slack, slack
+        else:
+            middle = cohort.estimate
+            below, above = cohort.estimate - cohort.low, cohort.high - cohort.estimate
+        total += middle
+        low += below * below
+        high += above * above
+    if not any_growing or found.unit == "dump":
+        return None
+    return Rate(max(total - math.sqrt(low), 0.0), total, total + math.sqrt(high))
+
+
+def _bound(
+    found: Histories, window: Window, cohorts: list[Cohort], settings: JudgeSettings, alpha: float
+) -> float | None:
+    if found.unit != "cycle" or window.width <= 0 or (found.listings < 3 and not found.exact):
+        return None
+    seen = sum(cohort.stop_high for cohort in cohorts)
+    return seen + unseen_loss(window.now, settings.largest_single_loss_bytes, alpha / 2)
+
+
+def _informative(found: Histories, window: Window, heap: HeapView | None, evidence: Evidence) -> bool:
+    """Three listings of a tracer that saw everything, over at least half of what the readings cover."""
+    if found.listings < 3 or any(problem.what in {"filter_active", "overflow"} for problem in evidence.problems):
+        return False
+    return heap is None or heap.series.unit != found.unit or window.now >= heap.after / 2
+
+
+def _site_verdict(site: SiteHistory, found: Histories, result: Classified, evidence: Evidence) -> SiteVerdict:
+    live = site.blocks
+    span = site.spans[max(site.spans)]
+    rule = evidence.footprint
+    sizes = Counter(block.size_bytes for block in live)
+    tasks = Counter(block.task for block in live if block.task is not None)
+    per_cycle = result.per_unit if found.unit == "cycle" else None
+    mean_size = sum(size * count for size, count in sizes.items()) / len(live) if live else 0.0
+    kind = live[0].size_kind if live else "requested"
+    known = rule is not None or kind == "block"
+    footprint = sum(footprint_of(block, rule) for block in live) if known else None
+    return SiteVerdict(
+        frames=site.key[0],
+        site_class=result.site_class,
+        live_blocks=len(live),
+        live_bytes=sum(block.size_bytes for block in live),
+        size_kind=kind,
+        sizes_bytes=tuple(sorted(sizes)),
+        footprint_bytes=footprint,
+        per_cycle_blocks=per_cycle,
+        per_cycle_bytes=None if per_cycle is None else per_cycle * mean_size,
+        per_cycle_footprint_bytes=None if per_cycle is None or not known else per_cycle * _mean_size(site),
+        counts=tuple(site.counts),
+        tasks=tuple(task for task, _ in tasks.most_common()),
+        addresses=tuple(block.address for block in live[:_ADDRESSES_KEPT]),
+        freed_at_teardown=span.freed_at_stop,
+        evidence=result.evidence,
+    )

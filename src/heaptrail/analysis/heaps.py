@@ -1,0 +1,130 @@
+"""One heap's readings judged by themselves: warm-up taken off, trend, bound and what the run was long enough for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heaptrail.analysis.bounds import spent_alpha, unseen_loss
+from heaptrail.analysis.trend import Piece, Trend, fit_trend
+
+if TYPE_CHECKING:
+    from heaptrail.analysis.series import Curve, HeapSeries
+    from heaptrail.model.verdict import JudgeSettings
+
+MIN_POINTS_ALONE = 24  # of a series that has no listing beside it; fewer cannot tell a cache from a leak
+BUILT_IN_CYCLES = 3000.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeapView:
+    """What one heap's readings say.
+
+    Args:
+        series: The readings.
+        trend: The fall after the warm-up, None with too few points.
+        after: Units of x after the warm-up, over all boots.
+        alpha: The error probability of this look.
+        tolerance: Bytes per cycle that are tolerated.
+        allowed: The run went on past the declared warm-up for at least as long again.
+        bound: The greatest loss per cycle that the readings leave possible, None where cycles are unknown.
+        fragmenting: The largest free block shrinks while the free total does not.
+        largest_from, largest_to: The largest free block at the start and the end, None where not printed.
+    """
+
+    series: HeapSeries
+    trend: Trend | None
+    after: float
+    alpha: float
+    tolerance: float
+    allowed: bool
+    bound: float | None
+    fragmenting: bool
+    largest_from: float | None
+    largest_to: float | None
+
+    @property
+    def falls_alone(self) -> bool:
+        """The readings by themselves prove a fall that goes on."""
+        return (
+            self.trend is not None
+            and self.trend.falling
+            and self.allowed
+            and self.trend.points >= MIN_POINTS_ALONE
+            and self.series.unit != "reading"
+        )
+
+
+def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
+    """Judge the readings of one heap."""
+    pieces = [piece for curve in series.curves if (piece := _after_warmup(curve, series, settings)) is not None]
+    after = float(sum(piece.x[-1] - piece.x[0] for piece in pieces))
+    look = after if series.unit == "cycle" else float(sum(len(piece.x) for piece in pieces))
+    alpha = spent_alpha(look, settings.confidence)
+    trend = fit_trend(pieces, alpha)
+    tolerance = settings.tolerate_bytes_per_cycle
+    if tolerance is None:
+        tolerance = max(series.idle_free, 0.0) / BUILT_IN_CYCLES
+    bound = None
+    if trend is not None and series.unit == "cycle":
+        bound = max(trend.high, 0.0) + unseen_loss(after, settings.largest_single_loss_bytes, alpha / 2)
+    largest = [curve.largest for curve in series.curves if curve.largest is not None]
+    complete = len(largest) == len(series.curves) and bool(largest)
+    return HeapView(
+        series=series,
+        trend=trend,
+        after=after,
+        alpha=alpha,
+        tolerance=tolerance,
+        allowed=cycles_after_bound(series, settings) >= settings.warmup_cycles,
+        bound=bound,
+        fragmenting=complete and _fragmenting(series, settings, trend, alpha),
+        largest_from=float(largest[0][0]) if complete else None,
+        largest_to=float(largest[-1][-1]) if complete else None,
+    )
+
+
+def cycles_after_bound(series: HeapSeries, settings: JudgeSettings) -> float:
+    """Cycles past the declared warm-up, over all boots; without cycles it cannot be applied and never forbids."""
+    if series.unit != "cycle":
+        return float("inf")
+    return sum(max(float(curve.x[-1]) - settings.warmup_cycles, 0.0) for curve in series.curves)
+
+
+def _after_warmup(curve: Curve, series: HeapSeries, settings: JudgeSettings) -> Piece | None:
+    """Leave out the declared warm-up of the boot, and always its first few readings."""
+    x = curve.x
+    first, span = float(x[0]), float(x[-1] - x[0])
+    begin = first + max(0.08 * span, min(6.0, 0.1 * span))
+    if series.unit == "cycle":
+        begin = max(begin, float(settings.warmup_cycles))
+    keep = x >= begin
+    if int(keep.sum()) < 2:
+        return None
+    step = 1.0 if series.unit == "cycle" else max(span / max(len(x) - 1, 1), 1e-12)
+    start = 0.0 if series.unit == "cycle" else first
+    return Piece(curve.boot, x[keep], curve.free[keep], (x[keep] - start) / step)
+
+
+def _fragmenting(series: HeapSeries, settings: JudgeSettings, trend: Trend | None, alpha: float) -> bool:
+    """The largest free block falls for good by a tenth or more, and by much more than the free total."""
+    if trend is not None and trend.falling:
+        return False
+    pieces: list[Piece] = []
+    lost_largest = lost_free = top = 0.0
+    for curve in series.curves:
+        piece = _after_warmup(curve, series, settings)
+        if piece is None or curve.largest is None:
+            continue
+        largest = curve.largest[np.isin(curve.x, piece.x)]
+        pieces.append(Piece(curve.boot, piece.x, largest, piece.age))
+        third = max(len(largest) // 3, 1)
+        lost_largest += float(np.median(largest[:third]) - np.median(largest[-third:]))
+        lost_free += float(np.median(piece.y[:third]) - np.median(piece.y[-third:]))
+        top = max(top, float(largest[0]))
+    fall = fit_trend(pieces, alpha)
+    return (
+        fall is not None and fall.estimate > 0 and lost_largest > 0.1 * top and lost_largest > 3 * max(lost_free, 0.0)
+    )

@@ -1,0 +1,292 @@
+"""The shape-robust trend: how fast free memory falls, told apart from caches that fill and from one-off steps.
+
+Rank tests and plain regression call most leak-free soak runs a leak, because a filling cache, a single large
+allocation and a slow wave all have a slope. Here the curve is fitted with each of several innocent shapes beside the
+straight line, and the fall counts only as far as *every* plausible explanation leaves some of it to the line. The
+limits are those of the least favourable plausible model; residual autocorrelation widens them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from heaptrail.analysis.series import FloatArray
+
+_LOG_TAUS = (2.0, 10.0, 40.0)  # a table filled by keys of falling frequency grows like a logarithm
+_HINGES = (0.2, 0.35, 0.5, 0.6)  # a cache that fills evenly and is full at this share of the window
+_MAX_STEPS = 2  # one-off losses that are explained away
+_PLAUSIBLE_BIC = 4.0  # models this near to the best stay in the race
+_NOISE_FLOOR_BYTES = 4.0  # readings are multiples of 8; a perfect fit is not perfect knowledge
+_MIN_POINTS = 4  # of a boot; fewer cannot show both a level and a slope
+_EPOCHS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The loss of free memory per unit of x (positive when memory is lost).
+
+    Args:
+        low, estimate, high: Bytes per unit; the limits hold for every plausible shape.
+        falling: The loss cannot be explained by a plausible innocent shape and is not over by the end.
+        slowing: Without the innocent shape the fall would be significant; with it, it is not.
+        recent: Only the second half of the run shows it (a late onset).
+        points: How many points were used, warm-up left out.
+        span: Units of x covered by them, over all boots.
+        levels: `(boot, x_from, x_to, intercept)` of the straight line through each boot, for the drawing.
+    """
+
+    low: float
+    estimate: float
+    high: float
+    falling: bool
+    slowing: bool
+    recent: bool
+    points: int
+    span: float
+    levels: tuple[tuple[int, float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The points of one boot after its warm-up; `age` counts cycles (or points) since the boot's start."""
+
+    boot: int
+    x: FloatArray
+    y: FloatArray
+    age: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    shape: str
+    steps: int
+    slope: float
+    error: float
+    dof: float
+    sse: float
+    autocorrelation: float
+    parameters: int
+
+
+def fit_trend(pieces: Sequence[Piece], alpha: float) -> Trend | None:
+    """The trend over all pieces with a common slope and a level of its own for each, or None with too few points.
+
+    Args:
+        pieces: One per boot; those with fewer than 4 points are left out.
+        alpha: Error probability of the two-sided interval, shared between the whole run and its second half.
+    """
+    usable = [piece for piece in pieces if len(piece.x) >= _MIN_POINTS and piece.x[-1] > piece.x[0]]
+    if not usable:
+        return None
+    whole = _robust(usable, alpha / 2)
+    half = [late for piece in usable if (late := _second_half(piece)) is not None]
+    recent = _robust(half, alpha / 2) if half else None
+    chosen, is_recent = (whole, False)
+    if recent is not None and recent.falling and not whole.falling:
+        chosen, is_recent = (recent, True)
+    high = max(whole.high, recent.high) if recent is not None and chosen.falling else chosen.high
+    return Trend(
+        low=chosen.low,
+        estimate=chosen.estimate,
+        high=high,
+        falling=chosen.falling,
+        slowing=whole.slowing and not chosen.falling,
+        recent=is_recent,
+        points=sum(len(piece.x) for piece in usable),
+        span=float(sum(piece.x[-1] - piece.x[0] for piece in usable)),
+        levels=chosen.levels,
+    )
+
+
+def _second_half(piece: Piece) -> Piece | None:
+    keep = piece.x >= (piece.x[0] + piece.x[-1]) / 2
+    if int(keep.sum()) < 8:
+        return None
+    return Piece(piece.boot, piece.x[keep], piece.y[keep], piece.age[keep])
+
+
+def _robust(pieces: Sequence[Piece], alpha: float) -> Trend:
+    y = np.concatenate([piece.y for piece in pieces])
+    x = np.concatenate([piece.x for piece in pieces])
+    base = _levels(pieces)
+    fitted = _fit_all(pieces, base, x, y)
+    scores = _bic(fitted, len(y))
+    best = min(scores)
+    plausible = [model for model, score in zip(fitted, scores, strict=True) if score <= best + _PLAUSIBLE_BIC]
+    line = fitted[0]
+    quantile = {id(model): float(stats.t.ppf(1 - alpha / 2, model.dof)) for model in (*plausible, line)}
+    low = min(model.slope - quantile[id(model)] * model.error for model in plausible)
+    high = max(model.slope + quantile[id(model)] * model.error for model in (*plausible, line))
+    centre = fitted[int(np.argmin(scores))]
+    falling = low > 0 and _goes_on(pieces) and _is_spread(pieces)
+    line_low = line.slope - quantile[id(line)] * line.error
+    return Trend(
+        low=low,
+        estimate=centre.slope,
+        high=high,
+        falling=falling,
+        slowing=line_low > 0 and not falling and (centre.shape != "line" or low <= 0),
+        recent=False,
+        points=len(y),
+        span=float(sum(piece.x[-1] - piece.x[0] for piece in pieces)),
+        levels=tuple(
+            (
+                piece.boot,
+                float(piece.x[0]),
+                float(piece.x[-1]),
+                float(np.mean(piece.y) + centre.slope * np.mean(piece.x)),
+            )
+            for piece in pieces
+        ),
+    )
+
+
+def _levels(pieces: Sequence[Piece]) -> FloatArray:
+    """One column per boot: its own level."""
+    lengths = [len(piece.x) for piece in pieces]
+    columns = np.zeros((sum(lengths), len(pieces)))
+    start = 0
+    for index, length in enumerate(lengths):
+        columns[start : start + length, index] = 1.0
+        start += length
+    return columns
+
+
+def _shapes(pieces: Sequence[Piece]) -> list[tuple[str, FloatArray | None]]:
+    shapes: list[tuple[str, FloatArray | None]] = [("line", None)]
+    age = np.concatenate([piece.age for piece in pieces])
+    shapes += [(f"log {tau:g}", np.log1p(age / tau)) for tau in _LOG_TAUS]
+    place = np.concatenate([(piece.x - piece.x[0]) / (piece.x[-1] - piece.x[0]) for piece in pieces])
+    shapes += [(f"hinge {share:g}", np.minimum(place, share)) for share in _HINGES]
+    return shapes
+
+
+def _fit_all(pieces: Sequence[Piece], base: FloatArray, x: FloatArray, y: FloatArray) -> list[_Fitted]:
+    steps = _step_columns(pieces)
+    offset = y.mean()
+    fitted: list[_Fitted] = []
+    for name, shape in _shapes(pieces):
+        columns = [base, -x[:, None]] if shape is None else [base, -x[:, None], -shape[:, None]]
+        design = np.hstack(columns)
+        for count in range(_MAX_STEPS + 1):
+            if count:
+                grown = _with_best_step(design, steps, y - offset)
+                if grown is None:
+                    break
+                design = grown
+            if len(y) < design.shape[1] + 3:
+                break
+            model = _least_squares(design, y - offset, base.shape[1], name, count)
+            # A cache only takes memory: a shape with the wrong sign is no innocent explanation.
+            if model is not None:
+                fitted.append(model)
+    return fitted or [_flat_guess(pieces)]
+
+
+def _flat_guess(pieces: Sequence[Piece]) -> _Fitted:
+    """With too few points for any fit: the end-to-end slope, with an error as large as the whole spread."""
+    piece = max(pieces, key=lambda one: len(one.x))
+    width = float(piece.x[-1] - piece.x[0])
+    slope = float(piece.y[0] - piece.y[-1]) / width
+    error = (float(np.ptp(piece.y)) + _NOISE_FLOOR_BYTES) / width
+    return _Fitted("line", 0, slope, error, 1.0, error * error, 0.0, 2)
+
+
+def _step_columns(pieces: Sequence[Piece]) -> FloatArray:
+    """One column per possible one-off loss: minus one from that point on, within its boot."""
+    blocks: list[FloatArray] = []
+    total = sum(len(piece.x) for piece in pieces)
+    start = 0
+    for piece in pieces:
+        length = len(piece.x)
+        inner = np.arange(2, length - 1)
+        columns = np.zeros((total, len(inner)))
+        columns[start : start + length] = -(np.arange(length)[:, None] >= inner[None, :]).astype(float)
+        blocks.append(columns)
+        start += length
+    return np.hstack(blocks)
+
+
+def _with_best_step(design: FloatArray, steps: FloatArray, y: FloatArray) -> FloatArray | None:
+    q, _ = np.linalg.qr(design)
+    residual = y - q @ (q.T @ y)
+    free = steps - q @ (q.T @ steps)
+    norms = np.einsum("ij,ij->j", free, free)
+    gains = free.T @ residual
+    valid = (norms > 1e-3) & (gains > 0)
+    if not valid.any():
+        return None
+    score = np.where(valid, gains * gains / np.maximum(norms, 1e-3), -1.0)
+    return np.hstack([design, steps[:, [int(np.argmax(score))]]])
+
+
+def _least_squares(design: FloatArray, y: FloatArray, levels: int, name: str, steps: int) -> _Fitted | None:
+    q, r = np.linalg.qr(design)
+    diagonal = np.abs(np.diag(r))
+    if diagonal.min() <= 1e-9 * max(diagonal.max(), 1.0):
+        return None
+    inverse = np.linalg.inv(r)
+    coefficients = inverse @ (q.T @ y)
+    if (coefficients[levels + 1 :] < 0).any():
+        return None
+    residual = y - design @ coefficients
+    n, parameters = design.shape
+    sse = float(residual @ residual) + n * _NOISE_FLOOR_BYTES**2
+    rho = _autocorrelation(residual)
+    inflation = (1 + rho) / (1 - rho)
+    effective = n / inflation
+    dof = max(effective - parameters, 1.5)
+    variance = sse / max(n - parameters, 1) * inflation
+    error = float(np.sqrt(variance * float(inverse[levels] @ inverse[levels])))
+    return _Fitted(name, steps, float(coefficients[levels]), error, dof, sse, rho, parameters)
+
+
+def _autocorrelation(residual: FloatArray) -> float:
+    """The AR(1) coefficient from lags 1 and 2, raised by its small-sample bias, between 0 and 0.95."""
+    n = len(residual)
+    power = float(residual @ residual)
+    if n < 6 or power <= n * 1e-6:
+        return 0.0
+    one = float(residual[1:] @ residual[:-1]) / power
+    two = float(residual[2:] @ residual[:-2]) / power
+    rho = max(one, np.sqrt(max(two, 0.0)) if one > 0 else 0.0, 0.0)
+    return float(min(rho + (1 + 3 * rho) / n if rho > 1 / np.sqrt(n) else rho, 0.95))
+
+
+def _bic(fitted: Sequence[_Fitted], n: int) -> list[float]:
+    """The Bayesian information criterion on the effective number of points, the same for all models."""
+    richest = min(fitted, key=lambda model: model.sse)
+    effective = max(n * (1 - richest.autocorrelation) / (1 + richest.autocorrelation), 4.0)
+    # A step costs two parameters: its size and its place.
+    return [
+        effective * float(np.log(model.sse / n)) + (model.parameters + model.steps) * float(np.log(effective))
+        for model in fitted
+    ]
+
+
+def _goes_on(pieces: Sequence[Piece]) -> bool:
+    """The last third lies below the middle third: whatever fell early and stopped is no leak."""
+    falls = 0.0
+    for piece in pieces:
+        n = len(piece.y)
+        falls += float(np.median(piece.y[n // 3 : n - n // 3]) - np.median(piece.y[n - n // 3 :])) * n
+    return falls > 0
+
+
+def _is_spread(pieces: Sequence[Piece]) -> bool:
+    """More than a fifth of the loss remains when its two largest of about twelve parts are taken away."""
+    drops: list[float] = []
+    for piece in pieces:
+        parts = [part for part in np.array_split(piece.y, max(2, min(_EPOCHS, len(piece.y) // 2))) if len(part)]
+        medians = [float(np.median(part)) for part in parts]
+        drops += [before - after for before, after in pairwise(medians)]
+    total = sum(drops)
+    return total > 0 and total - sum(sorted(drops)[-2:]) > 0.2 * total
