@@ -43,7 +43,7 @@ def bytes_text(value: float | None) -> str:
 
 
 def share_text(share: float) -> str:
-    """A share of one as percent, `99.6 %`; what is not all is never rounded to `100 %`, nor what is something to `0 %`."""
+    """A share of one as percent, `99.6 %`; only all of it is `100 %`, and only nothing is `0 %`."""
     if not math.isfinite(share):
         return UNKNOWN
     percent = round(share * 100, 1)
