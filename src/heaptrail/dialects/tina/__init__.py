@@ -18,6 +18,8 @@ from heaptrail.model.evidence import FootprintRule
 from heaptrail.model.observations import Mark
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from heaptrail.dialects import Line
     from heaptrail.limits import Limits
     from heaptrail.model.observations import AnyObservation, RawFrame, TracerState
@@ -33,6 +35,8 @@ _NOTES = (
     ("without a hook", "missed_frees"),
 )
 _ALLOC_FAILED = re.compile(r"alloc(?:ation)?\w*(?:\(\w*\))? fail|\bno memory\b(?! leak)|\b[Oo]ut of memory\b")
+_PATIENCE_LINES = 8
+"""So many lines behind one of ours are looked at whatever they hold: torn lines and the closing prompt are there."""
 _REPORT_LINES = 40
 """A double-free report is a handful of lines; a frame this far behind is another's."""
 
@@ -84,6 +88,7 @@ class Tina:
         self._tasks = TaskTables()
         self._listing = Listing(limits)
         self._misuse: _Misuse | None = None
+        self._left = 0
         self._boot = 1
         self._tracer: TracerState | None = None
         self._filter: str | None = None
@@ -91,7 +96,7 @@ class Tina:
     @property
     def wants(self) -> int:
         """See `Dialect`."""
-        return max(self._heap.wants, self._tasks.wants, self._listing.wants, 8 if self._misuse is not None else 0)
+        return max(self._left, self._tasks.wants)
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
@@ -99,22 +104,31 @@ class Tina:
         if line.boot != self._boot:
             found += self.finish()
             self._boot = line.boot
-        text = line.text
-        if "race" in text or "back" in text:
-            if (read := self._frame(line)) is not None:
-                return found + read
-        elif self._misuse is not None and "memleak:" not in text and text.strip():
-            found += self._close_misuse()
-        if "mem" in text and (read := self._command(line) or self._note(line)) is not None:
+        read = self._read(line)
+        if read is not None:
+            self._left = _PATIENCE_LINES
             return found + read
-        for reader in (self._listing.record, self._table_line, self._rare):
-            if (read := reader(line)) is not None:
-                return found + read
+        self._left = max(0, self._left - 1)
         found += self._tasks.row(line)
-        if not found and PROMPT.match(text):
+        if not found and PROMPT.match(line.text):
             found += self._listing.close(over=True)
             self._tasks.close()
+            self._left = 0
         return found
+
+    def _read(self, line: Line) -> list[AnyObservation] | None:
+        """What the line says outside a task table; None when it is not one of ours."""
+        readers: list[Callable[[Line], list[AnyObservation] | None]] = []
+        text = line.text
+        if "race" in text or "back" in text:
+            readers.append(self._frame)
+        if "mem" in text:
+            readers += [self._command, self._note]
+        readers += [self._listing.record, self._table_line, self._rare]
+        for reader in readers:
+            if (read := reader(line)) is not None:
+                return read
+        return None
 
     def _table_line(self, line: Line) -> list[AnyObservation] | None:
         read = self._heap.figure(line, self._tracer)

@@ -36,11 +36,6 @@ class HeapTables:
         self._figures: dict[str, int] = {}
         self._tracer: TracerState | None = None
 
-    @property
-    def wants(self) -> int:
-        """Lines to be fed whatever they hold."""
-        return 4 if self._where is not None or self._name is not None else 0
-
     def heading(self, line: Line) -> list[AnyObservation] | None:
         """`==> Round [1] <==` or `sram Heap:`; None when the line is neither."""
         if "Round [" in line.text:

@@ -70,16 +70,6 @@ class Listing:
         self._first_pcs: set[int] = set()
         self._interrupted = False
 
-    @property
-    def wants(self) -> int:
-        """Lines to be fed whatever they hold: so a torn record line and the prompt behind the listing are seen."""
-        return 6 if self._record is not None or self._asked is not None or self._where is not None else 0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a record awaits frames."""
-        return self._record is not None
-
     def ask(self, line: Line, *, tracer_on: bool, task: str | None = None) -> list[AnyObservation]:
         """A command was typed that lists blocks; `task` where it lists those of one task only."""
         found = self.close(over=True)

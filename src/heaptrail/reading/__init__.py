@@ -1,0 +1,185 @@
+"""Captures and logs in, evidence out, through the dialects. Knows no analysis.
+
+`observe` gives the observations of one log as they are read, for `heaptrail parse`; `read_logs` puts those of one or
+more logs in order. Both read in bounded memory what they do not keep, and decode only lines that may matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from heaptrail.dialects import REGISTRY
+from heaptrail.errors import UsageError
+from heaptrail.limits import DEFAULT_LIMITS, Limits
+from heaptrail.model.evidence import CaptureInfo, Evidence
+from heaptrail.model.observations import Problem
+from heaptrail.model.verdict import JudgeSettings
+from heaptrail.reading.gather import Gather
+from heaptrail.reading.session import Session, make_dialects
+from heaptrail.reading.sources import Chunk, Source, open_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from heaptrail.capture import CaptureHeader
+    from heaptrail.model.evidence import FootprintRule
+    from heaptrail.model.observations import AnyObservation
+
+__all__ = ["Progress", "ReadOptions", "observe", "read_logs"]
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes read so far and the bytes in all, None where that is unknown (a pipe)."""
+
+
+class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to read a log. What is left at its default is taken from a capture's own header where it says it.
+
+    Args:
+        dialect: A name of the registry, or `auto` for all of them.
+        cycle_mark: Regular expression of the firmware's own line that ends a cycle.
+        boot_mark: Regular expression of a line that begins a boot, besides the banners that are known.
+        limits: Bounds on what the input may cost.
+    """
+
+    dialect: str = "auto"
+    cycle_mark: str | None = None
+    boot_mark: str | None = None
+    limits: Limits = DEFAULT_LIMITS
+
+
+def observe(path: Path, options: ReadOptions) -> Iterator[AnyObservation]:
+    """The observations of one log, in the order in which they are complete; a dump follows its blocks.
+
+    In a capture, and wherever a cycle mark is given, `cycle` counts from 0 even when no cycle ever ends: what is given
+    out as it is read cannot know.
+
+    Raises:
+        UsageError: The log cannot be opened, or an option is wrong.
+        FormatError: It is a file of another kind.
+    """
+    _check(options)
+    with open_source(path, options.limits) as source:
+        session = _session(source, options, first_boot=1)
+        yield from _read(source, session, None, (0, source.total_bytes))
+
+
+def read_logs(paths: Sequence[Path], options: ReadOptions, progress: Progress | None = None) -> Evidence:
+    """All that one or more logs say. Each log begins a boot of its own, in the order given.
+
+    Raises:
+        UsageError: A log cannot be opened, or an option is wrong.
+        FormatError: A log is a file of another kind.
+    """
+    _check(options)
+    gather = Gather(options.limits)
+    captures: list[CaptureInfo] = []
+    footprint: FootprintRule | None = None
+    boots = cycle_marks = done_bytes = 0
+    total_bytes = _total_bytes(paths)
+    for path in paths:
+        with open_source(path, options.limits) as source:
+            session = _session(source, options, first_boot=boots + 1)
+            gather.begin_log()
+            for observation in _read(source, session, progress, (done_bytes, total_bytes)):
+                gather.add(observation)
+            captures.append(_info(source, session))
+        boots = session.boot
+        cycle_marks += session.cycle_marks
+        done_bytes += source.bytes_read
+        footprint = footprint or session.footprint()
+    return gather.evidence(captures, boots=max(1, boots), cycle_marks=cycle_marks, footprint=footprint)
+
+
+def _read(
+    source: Source, session: Session, progress: Progress | None, done: tuple[int, int | None]
+) -> Iterator[AnyObservation]:
+    before_bytes, total_bytes = done
+    for item in source:
+        if isinstance(item, Chunk):
+            yield from session.chunk(item)
+        else:
+            yield from session.marker(item)
+        if progress is not None:
+            progress(before_bytes + source.bytes_read, total_bytes)
+    yield from session.finish()
+    yield from _damage(source, session)
+
+
+def _damage(source: Source, session: Session) -> Iterator[Problem]:
+    """What is wrong with the capture file itself."""
+    events = source.events
+    if events is None:
+        return
+    if events.bad_lines:
+        text = f"{events.bad_lines:,} lines of the capture are no events, the first is line {events.first_bad_line}"
+        yield Problem(what="corrupt", text=text, line=session.line, boot=session.boot)
+    if events.cut:
+        text = f"the capture's last line, {events.line}, is cut: the recorder was stopped while it wrote"
+        yield Problem(what="cut_capture", text=text, line=session.line, boot=session.boot)
+
+
+def _session(source: Source, options: ReadOptions, *, first_boot: int) -> Session:
+    header = source.header
+    dialect = options.dialect
+    cycle_mark, boot_mark = options.cycle_mark, options.boot_mark
+    if header is not None:
+        if dialect == "auto" and header.dialect in REGISTRY:
+            dialect = header.dialect
+        cycle_mark = cycle_mark or header.cycle_mark
+        boot_mark = boot_mark or header.boot_mark
+    return Session(
+        make_dialects(dialect, options.limits),
+        options.limits,
+        cycle_mark=_compiled(cycle_mark, "cycle mark"),
+        boot_mark=_compiled(boot_mark, "boot mark"),
+        marked=header is not None,
+        first_boot=first_boot,
+    )
+
+
+def _check(options: ReadOptions) -> None:
+    """Complain of the options before any file is opened."""
+    make_dialects(options.dialect, options.limits)
+    _compiled(options.cycle_mark, "cycle mark")
+    _compiled(options.boot_mark, "boot mark")
+
+
+def _compiled(pattern: str | None, what: str) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UsageError(
+            f"the {what} {pattern!r} is no regular expression: {error}",
+            try_this="put a backslash before each of . * + ? ( ) [ ] { } | that stands for itself",
+        ) from error
+
+
+def _info(source: Source, session: Session) -> CaptureInfo:
+    header = source.header
+    return CaptureInfo(
+        name=source.name,
+        format="text" if header is None else "cast",
+        bytes_read=source.bytes_read,
+        lines=session.line,
+        dialects=tuple(sorted(session.found_by)),
+        started_unix_s=None if header is None else header.started_unix_s,
+        build_id=None if header is None else header.build_id,
+        settings=None if header is None else _settings(header),
+    )
+
+
+def _settings(header: CaptureHeader) -> JudgeSettings | None:
+    if header.warmup_cycles is None:
+        return header.judge
+    return msgspec.structs.replace(header.judge or JudgeSettings(), warmup_cycles=header.warmup_cycles)
+
+
+def _total_bytes(paths: Sequence[Path]) -> int | None:
+    sizes = [path.stat().st_size if path.is_file() else None for path in paths]
+    return None if None in sizes else sum(size for size in sizes if size is not None)

@@ -1,0 +1,193 @@
+"""Opens a log and hands it out in blocks of whole lines, in bounded memory.
+
+A capture's output events are joined again, with the time of each line's first byte; a plain log is read as it is.
+"""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from bisect import bisect_right
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from heaptrail.capture import CaptureHeader, CaptureReader, looks_like_capture, parse_mark, read_capture
+from heaptrail.errors import FormatError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
+    from pathlib import Path
+    from typing import Literal
+
+    from heaptrail.limits import Limits
+
+BLOCK_BYTES = 2 << 20
+_HEAD_BYTES = 4096
+_NO_LOGS = {
+    b"\x7fELF": ("an ELF file", "give it with --elf, and the console log as LOG"),
+    b"\x1f\x8b": ("a gzip file", "unpack it first: gunzip FILE"),
+    b"PK\x03\x04": ("a zip file", "unpack it first: unzip FILE"),
+    b"\x28\xb5\x2f\xfd": ("a zstd file", "unpack it first: unzstd FILE"),
+    b"\xfd7zXZ\x00": ("an xz file", "unpack it first: unxz FILE"),
+}
+
+
+class Chunk(NamedTuple):
+    """Some whole lines; only the last chunk of a log may end without a line end.
+
+    `offsets` and `times_s` say from which byte on which time holds; both are empty in a plain log.
+    """
+
+    data: bytes
+    offsets: tuple[int, ...] = ()
+    times_s: tuple[float, ...] = ()
+    cut_line: bool = False
+
+    def time_at(self, offset: int) -> float | None:
+        """Seconds at that byte, None in a plain log."""
+        return self.times_s[max(0, bisect_right(self.offsets, offset) - 1)] if self.times_s else None
+
+
+class Marker(NamedTuple):
+    """A marker in a capture: `what` and `label` as in `heaptrail.model.observations.Mark`."""
+
+    what: Literal["boot", "cycle", "step"]
+    label: str
+    t_s: float
+
+
+class Source:
+    """A log that is being read.
+
+    Attributes:
+        name: File name without its folder, `standard input` for `-`.
+        header: What a capture says of itself, None for a plain log.
+        total_bytes: Size of the file, None where unknown.
+        bytes_read: So far.
+    """
+
+    def __init__(self, stream: BufferedReader, name: str, total_bytes: int | None, limits: Limits) -> None:
+        self.name = name
+        self.total_bytes = total_bytes
+        self.bytes_read = 0
+        self.header: CaptureHeader | None = None
+        self.events: CaptureReader | None = None
+        self._stream = stream
+        self._limits = limits
+        head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+        for magic, (what, advice) in _NO_LOGS.items():
+            if head.startswith(magic):
+                raise FormatError(f"{name} is {what}, not a console log", try_this=advice)
+        if looks_like_capture(head):
+            self.header, self.events = read_capture(stream, limits, name=name)
+
+    def __iter__(self) -> Iterator[Chunk | Marker]:
+        return self._text() if self.events is None else self._capture(self.events)
+
+    def _text(self) -> Iterator[Chunk]:
+        lines = _Lines(self._limits.line_bytes)
+        for data in _utf8(self._blocks()):
+            if (ready := lines.add(data)) is not None:
+                yield ready
+        if (rest := lines.rest()) is not None:
+            yield rest
+
+    def _blocks(self) -> Iterator[bytes]:
+        while block := self._stream.read1(BLOCK_BYTES):
+            self.bytes_read += len(block)
+            yield block
+
+    def _capture(self, events: CaptureReader) -> Iterator[Chunk | Marker]:
+        lines = _Lines(self._limits.line_bytes)
+        for event in events:
+            self.bytes_read = events.bytes_read
+            if event.kind == "o":
+                lines.note_time(event.t_s)
+                if (ready := lines.add(event.data, hold=True)) is not None:
+                    yield ready
+            elif event.kind == "m" and (mark := parse_mark(event.text)) is not None:
+                if (ready := lines.add(b"")) is not None:
+                    yield ready
+                yield Marker(*mark, event.t_s)
+        self.bytes_read = events.bytes_read
+        if (ready := lines.add(b"")) is not None:
+            yield ready
+        if (rest := lines.rest()) is not None:
+            yield rest._replace(cut_line=False)  # the last line of a capture is a prompt that waits
+
+
+class _Lines:
+    """Cuts what arrives at line ends. The start of a line without an end is kept, up to the limit of a line."""
+
+    def __init__(self, line_bytes: int) -> None:
+        self._keep_bytes = line_bytes + 1  # one more, so that the reader of the line sees that it is too long
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._offsets: list[int] = []
+        self._times_s: list[float] = []
+
+    def note_time(self, t_s: float) -> None:
+        """What is added from here on came at that time."""
+        self._offsets.append(self._size)
+        self._times_s.append(t_s)
+
+    def add(self, data: bytes, *, hold: bool = False) -> Chunk | None:
+        """Take more bytes; the whole lines so far, unless `hold` asks to wait until there is a block of them."""
+        self._parts.append(data)
+        self._size += len(data)
+        if hold and self._size < BLOCK_BYTES:
+            return None
+        joined = b"".join(self._parts)
+        cut = joined.rfind(b"\n") + 1
+        rest = joined[cut : cut + self._keep_bytes]
+        self._parts, self._size = [rest], len(rest)
+        chunk = Chunk(joined[:cut], tuple(self._offsets), tuple(self._times_s))
+        if self._times_s:
+            first = max(0, bisect_right(self._offsets, cut) - 1)
+            self._offsets = [max(0, offset - cut) for offset in self._offsets[first:]]
+            self._times_s = self._times_s[first:]
+        return chunk if cut else None
+
+    def rest(self) -> Chunk | None:
+        """The last line, where the log does not end with a line end."""
+        data = b"".join(self._parts)
+        return Chunk(data, tuple(self._offsets), tuple(self._times_s), cut_line=True) if data else None
+
+
+def _utf8(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Undo what some recorders do to a whole log: UTF-16 (PowerShell's `>`), bare carriage returns as line ends."""
+    first = next(blocks, b"")
+    decoder = None
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        first = decoder.decode(first).encode("utf-8", "replace")
+    bare_returns = b"\n" not in first and first.count(b"\r") > 1
+    yield first.replace(b"\r", b"\n") if bare_returns else first
+    for block in blocks:
+        data = block if decoder is None else decoder.decode(block).encode("utf-8", "replace")
+        yield data.replace(b"\r", b"\n") if bare_returns else data
+
+
+@contextmanager
+def open_source(path: Path, limits: Limits) -> Iterator[Source]:
+    """Open a log for reading; `-` is standard input.
+
+    Raises:
+        UsageError: It cannot be opened.
+        FormatError: It is a file of another kind.
+    """
+    if str(path) == "-":
+        yield Source(sys.stdin.buffer, "standard input", None, limits)  # type: ignore[arg-type]  # stdin is buffered
+        return
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a log", try_this=f"name a file in it, such as {path}/console.log")
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", try_this="check the name and its rights"
+        ) from error
+    with stream:
+        size = path.stat().st_size if path.is_file() else None
+        yield Source(stream, path.name, size, limits)

@@ -1,0 +1,146 @@
+"""Time stamps and other prefixes that terminals and loggers put in front of a console line.
+
+Forms met: `[12:34:56.789]` and `[2024-05-06 12:34:56.789]` (picocom, minicom, Tera Term), `ts` (`May  6 12:34:56`), ISO
+8601, logcat (`05-06 12:34:56.789  1234  5678 I tag:`), `[   12.345]` (seconds since boot), ESP-IDF (`I (1234) tag:`,
+milliseconds since boot), and the short tags behind a stamp (`[ 9] [  INFO] [ap]`, NuttX syslog).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+_DAY_S = 86_400.0
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+
+_HOST = re.compile(
+    r"\s*[\[(]?"
+    rf"(?:(?P<year>\d{{4}})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]"
+    rf"|(?P<name>{'|'.join(_MONTHS)})\s+(?P<day2>\d{{1,2}})\s"
+    r"|(?P<month3>\d\d)-(?P<day3>\d\d)\s)?"
+    r"(?P<hour>[01]\d|2[0-4]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d|60)(?P<fraction>[.,]\d{1,9})?"
+    r"(?:Z|[+-]\d\d:?\d\d)?[\])]?:?(?:\s|$)"
+)
+_DEVICE_BRACKET = re.compile(r"\s*\[\s*(\d{1,9}\.\d{1,9})\](?:\s|$)")
+_DEVICE_ESP = re.compile(r"\s*(?:--- )?[EWIDV] \((\d{1,12})\) [\w.:/-]{1,32}:(?:\s|$)")
+_ESP_CLOCK = re.compile(r"\s*[EWIDV] \((\d\d):(\d\d):(\d\d)\.(\d{3})\) [\w.:/-]{1,32}:(?:\s|$)")
+_LOGCAT = re.compile(r"\s*\d{1,6}\s+\d{1,6}\s+[VDIWEF]\s+[^:]{0,40}?\s*:(?:\s|$)")
+_TAG = re.compile(r"\s*\[\s*\w[\w -]{0,11}\](?:\s|$)")
+
+
+class Stamp(NamedTuple):
+    """A time in front of a line: `clock` says whose (a date, a time of day, or a device's own since its boot)."""
+
+    clock: Literal["date", "day", "device", "device_ms"]
+    seconds: float
+
+
+class Prefixed(NamedTuple):
+    """A line without its prefixes: `host` is the recorder's stamp, `device` the firmware's own."""
+
+    text: str
+    host: Stamp | None = None
+    device: Stamp | None = None
+
+
+def strip_prefixes(text: str) -> Prefixed:
+    """Take time stamps, and the tags that follow one, from the front of a line. Indents behind them are kept."""
+    host: Stamp | None = None
+    device: Stamp | None = None
+    if (match := _HOST.match(text)) is not None:
+        host = _host_stamp(match)
+        text = text[match.end() :]
+        if match["month3"] and (logcat := _LOGCAT.match(text)) is not None:
+            text = text[logcat.end() :]
+    if (match := _DEVICE_BRACKET.match(text)) is not None:
+        device = Stamp("device", float(match[1]))
+        text = text[match.end() :]
+    if (match := _DEVICE_ESP.match(text)) is not None:
+        device = Stamp("device_ms", int(match[1]) / 1000)
+        text = text[match.end() :]
+    elif (match := _ESP_CLOCK.match(text)) is not None:
+        text = text[match.end() :]
+    if host is not None or device is not None:
+        while (match := _TAG.match(text)) is not None:
+            text = text[match.end() :]
+    return Prefixed(text, host, device)
+
+
+def _host_stamp(match: re.Match[str]) -> Stamp:
+    seconds = int(match["hour"]) * 3600 + int(match["minute"]) * 60 + int(match["second"])
+    within = seconds + float("0" + (match["fraction"] or ".0").replace(",", "."))
+    month = int(match["month"] or match["month3"] or 0)
+    if match["name"]:
+        month = _MONTHS.index(match["name"]) + 1
+    day = int(match["day"] or match["day2"] or match["day3"] or 0)
+    if not 1 <= month <= 12 or not day:
+        return Stamp("day", within)
+    return Stamp("date", _days(int(match["year"] or 2000), month, day) * _DAY_S + within)
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Days since the year 0 (proleptic Gregorian); only differences are used."""
+    leaps = (year - (month <= 2)) // 4 - (year - (month <= 2)) // 100 + (year - (month <= 2)) // 400
+    return year * 365 + leaps + _DAYS_BEFORE_MONTH[month - 1] + day
+
+
+class Moment(NamedTuple):
+    """What a line's stamps say: seconds since the log's start, whether the device began anew, what is odd."""
+
+    t_s: float | None
+    reset: str | None = None
+    jump: str | None = None
+
+
+class Timeline:
+    """Turns stamps into seconds since the first stamp of the log.
+
+    The recorder's stamps count before the device's own. A time of day that falls by more than half a day has passed
+    midnight; a recorder's clock that is set back is said, and time goes on from where it was. A device's clock that
+    falls to less than half means a reset, whose own length is unknown and counted as nothing.
+    """
+
+    def __init__(self) -> None:
+        self._zero: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._t_s = 0.0
+
+    def at(self, line: Prefixed) -> Moment:
+        """The moment of a line; `t_s` is None where it carries no stamp."""
+        reset = self._device_fell(line.device) if line.device is not None else None
+        stamp = line.host or line.device
+        if stamp is None:
+            return Moment(None, reset)
+        jump = None
+        seconds = stamp.seconds
+        last = self._last.get(stamp.clock)
+        if last is None:
+            self._zero.setdefault(stamp.clock, seconds - self._t_s)
+        elif reset is None and seconds < last - 1.0:
+            if stamp.clock == "day" and seconds < last - _DAY_S / 2:
+                self._zero[stamp.clock] -= _DAY_S
+            else:
+                jump = f"the time stamps go back by {last - seconds:.1f} s; time is counted on from there"
+                self._zero[stamp.clock] = seconds - self._t_s
+        elif reset is not None and line.host is None:
+            self._zero[stamp.clock] = -self._t_s
+        self._last[stamp.clock] = seconds
+        if line.host is not None and line.device is not None:
+            self._last[line.device.clock] = line.device.seconds
+        self._t_s = max(self._t_s, seconds - self._zero[stamp.clock])
+        return Moment(round(seconds - self._zero[stamp.clock], 6), reset, jump)
+
+    def forget_device(self) -> None:
+        """The device was reset: its clock may begin anew without meaning another reset."""
+        for clock in ("device", "device_ms"):
+            if self._last.pop(clock, None) is not None:
+                self._zero[clock] = -self._t_s
+
+    def _device_fell(self, stamp: Stamp) -> str | None:
+        last = self._last.get(stamp.clock)
+        if last is None or last - stamp.seconds <= 10.0 or stamp.seconds >= last / 2:
+            return None  # cores of one chip print clocks some seconds apart
+        if any(abs(last - wrap) < 60 for wrap in (2**32 / 1e6, 2**32 / 1e3)):
+            return None
+        return f"the device's clock fell from {last:.3f} s to {stamp.seconds:.3f} s"
