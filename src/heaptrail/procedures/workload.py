@@ -1,0 +1,341 @@
+"""The workload file, `heaptrail.toml`: which console, what to do on it, and the terms for a verdict.
+
+The records say what each key means and what it is when left out. Unknown keys are refused, since a key that is
+misspelt and ignored costs a night of soaking. Relative paths refer to the file's folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from heaptrail.errors import UsageError
+from heaptrail.model.verdict import JudgeSettings
+
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
+Cycles = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+
+LINE_ENDS = {"cr": "\r", "lf": "\n", "crlf": "\r\n"}
+
+MAX_FILE_BYTES = 1 << 20
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[target]`: the device and its image.
+
+    Args:
+        console: `/dev/ttyUSB0`, `socket://host:port`, `rfc2217://host:port`, `exec:./prog args`, `replay:file.cast`.
+        baud: Speed of a serial port.
+        elf: The image with debug information, None to record without names.
+        dialect: Name of the RTOS's console (`heaptrail list dialects`), or `auto`.
+        prompt: Regular expression of the whole prompt; None takes what the console shows after Enter.
+        newline: What Enter sends: `cr`, `lf` or `crlf`.
+        char_delay_s: Pause after each character sent, for consoles that lose them.
+        answer_timeout_s: How long a prompt may take.
+        wrappers: Functions that only pass on to an allocator; they never name a site.
+        source_map: Folder names in the ELF, and where those sources are on this machine.
+    """
+
+    console: str
+    baud: Annotated[int, msgspec.Meta(ge=50, le=50_000_000)] = 115_200
+    elf: str | None = None
+    dialect: str = "auto"
+    prompt: str | None = None
+    newline: Literal["cr", "lf", "crlf"] = "cr"
+    char_delay_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
+    answer_timeout_s: Positive = 10.0
+    wrappers: tuple[str, ...] = ()
+    source_map: dict[str, str] = {}
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing to do on the console, in the order of the fields.
+
+    Args:
+        send: Text to type; Enter follows unless `enter` is false. A control character is written as TOML writes it (SPEC.md).
+        expect: Regular expression of what must then appear; None goes on when the line is quiet.
+        sleep_s: Pause after that.
+        timeout_s: How long `expect` may take.
+        enter: Whether Enter follows `send`.
+    """
+
+    send: str | None = None
+    expect: str | None = None
+    sleep_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None
+    timeout_s: Positive = 10.0
+    enter: bool = True
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[workload]`: what is repeated, how often, and how its end is told.
+
+    Args:
+        start: Steps that start the workload.
+        cycle: Steps of one round; empty where the firmware goes round by itself and `cycle_mark` tells.
+        stop: Steps that stop it, so that its memory is given back.
+        warmup_cycles: Rounds in which caches may still fill; they prove nothing.
+        measured_cycles: Rounds with the tracer off, from which the rate of the loss is taken.
+        traced_cycles: Rounds with the tracer on, from which the sites are taken.
+        sample_every_cycles: Rounds between two readings of `free`.
+        cycle_timeout_s: How long one round may take.
+        cycle_mark: Regular expression of the firmware's own line that ends a round.
+        boot_mark: Regular expression of the firmware's own line that follows a reset.
+    """
+
+    start: tuple[Step, ...] = ()
+    cycle: tuple[Step, ...] = ()
+    stop: tuple[Step, ...] = ()
+    warmup_cycles: Cycles = 5
+    measured_cycles: Cycles = 15
+    traced_cycles: Cycles = 15
+    sample_every_cycles: Annotated[int, msgspec.Meta(ge=1)] = 1
+    cycle_timeout_s: Positive = 600.0
+    cycle_mark: str | None = None
+    boot_mark: str | None = None
+
+
+class Judge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[judge]`: the terms of the verdict; see `heaptrail.model.verdict.JudgeSettings`, whose defaults hold."""
+
+    tolerate_bytes_per_cycle: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = JudgeSettings().confidence
+    largest_single_loss_bytes: Annotated[int, msgspec.Meta(ge=1)] = JudgeSettings().largest_single_loss_bytes
+
+
+class Outputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[report]`: files to write, each in the format of its suffix (`heaptrail list reports`)."""
+
+    outputs: tuple[str, ...] = ()
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A workload file. `folder` is where relative paths refer to; it is no key of the file."""
+
+    target: Target
+    workload: Plan = Plan()
+    judge: Judge = Judge()
+    report: Outputs = Outputs()
+    folder: Path = Path()
+
+    @property
+    def elf_path(self) -> Path | None:
+        """The image's path, None where none is named."""
+        return None if self.target.elf is None else self.folder / Path(self.target.elf).expanduser()
+
+    @property
+    def output_paths(self) -> tuple[Path, ...]:
+        """The report files' paths."""
+        return tuple(self.folder / Path(name).expanduser() for name in self.report.outputs)
+
+    def judge_settings(self) -> JudgeSettings:
+        """The terms of the verdict, the warm-up included."""
+        return JudgeSettings(
+            tolerate_bytes_per_cycle=self.judge.tolerate_bytes_per_cycle,
+            confidence=self.judge.confidence,
+            largest_single_loss_bytes=self.judge.largest_single_loss_bytes,
+            warmup_cycles=self.workload.warmup_cycles,
+        )
+
+
+def load_workload(path: Path) -> Workload:
+    """Read and check a workload file.
+
+    Raises:
+        UsageError: It cannot be read, is no TOML, or a key or value in it is not as it must be; the sentence names the
+            key and, where it can be found, the line.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", try_this="heaptrail init writes a file to start from"
+        ) from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise UsageError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes", try_this="name a workload file")
+    try:
+        text = raw.decode("utf-8")
+        fields = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 at byte {error.start}", try_this="save it as UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", try_this="strings stand in quotes, tables in [ ]") from error
+    return parse_workload(fields, text=text, name=str(path), folder=path.parent)
+
+
+def parse_workload(fields: dict[str, Any], *, text: str = "", name: str = "the workload", folder: Path) -> Workload:
+    """Check the content of a workload file; `text` serves to find line numbers. Raises as `load_workload`."""
+    where = _Where(name, text)
+    _refuse_unknown(fields, Workload, (), where)
+    if not fields.get("target"):
+        raise UsageError(f"{name} has no table [target]", try_this='begin with: [target] console = "/dev/ttyUSB0"')
+    try:
+        loaded = msgspec.convert(fields, Workload)
+    except msgspec.ValidationError as error:
+        message, _, at = str(error).partition(" - at `$")
+        keys = tuple(key for key in re.split(r"[.\[\]]+", at.rstrip("`")) if key)
+        raise UsageError(
+            f"{where.of(keys)}: {message[:1].lower()}{message[1:]}",
+            try_this="correct the value; the file's comments say what fits",
+        ) from error
+    _check_meaning(loaded, where)
+    return msgspec.structs.replace(loaded, folder=folder)
+
+
+class _Where:
+    """Names places in the file."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
+        self._lines = text.splitlines()
+
+    def of(self, keys: tuple[str, ...]) -> str:
+        """`heaptrail.toml line 4, [target] baud`; the line is left out where it cannot be told."""
+        number = self._line_of(keys)
+        line = f" line {number}" if number else ""
+        table, rest = keys[:1], [key for key in keys[1:] if not key.isdigit()]
+        position = next((f" (step {int(key) + 1})" for key in keys if key.isdigit()), "")
+        return f"{self._name}{line}, {' '.join([f'[{table[0]}]' if table else 'top', *rest])}{position}"
+
+    def _line_of(self, keys: tuple[str, ...]) -> int | None:
+        """The first line in the right table that sets the innermost key."""
+        names = [key for key in keys if not key.isdigit()]
+        if not names:
+            return None
+        table = ""
+        wanted = re.compile(rf"""(?:^|[{{,.\s])["']?{re.escape(names[-1])}["']?\s*=""")
+        for number, line in enumerate(self._lines, start=1):
+            header = re.match(r"\s*\[+\s*([^\]]*?)\s*\]", line)
+            if header and "=" not in line:
+                table = header[1]
+                if len(names) == 1 and table.split(".")[0] == names[0]:
+                    return number
+            elif table.split(".")[0] == (names[0] if len(names) > 1 else "") and wanted.search(line.split("#")[0]):
+                return number
+        return None
+
+
+def _refuse_unknown(value: object, record: object, keys: tuple[str, ...], where: _Where) -> None:
+    """Walk the file beside the records and refuse the first key that none of them has."""
+    if isinstance(value, list) and get_origin(record) is tuple:
+        for index, item in enumerate(value):
+            _refuse_unknown(item, get_args(record)[0], (*keys, str(index)), where)
+    if not isinstance(value, dict) or not (isinstance(record, type) and issubclass(record, msgspec.Struct)):
+        return
+    known = {field: kind for field, kind in get_type_hints(record).items() if field != "folder"}
+    for key, inner in value.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            raise UsageError(
+                f"{where.of((*keys, key))}: there is no such key",
+                try_this=f"{near[0]}, the nearest key that there is" if near else f"one of: {', '.join(known)}",
+            )
+        _refuse_unknown(inner, known[key], (*keys, key), where)
+
+
+def _check_meaning(loaded: Workload, where: _Where) -> None:
+    """What types cannot say: expressions that compile, steps that do something, cycles that end."""
+    plan = loaded.workload
+    _check_pattern(loaded.target.prompt, ("target", "prompt"), where)
+    _check_pattern(plan.cycle_mark, ("workload", "cycle_mark"), where)
+    _check_pattern(plan.boot_mark, ("workload", "boot_mark"), where)
+    for table, steps in (("start", plan.start), ("cycle", plan.cycle), ("stop", plan.stop)):
+        for index, step in enumerate(steps):
+            keys = ("workload", table, str(index))
+            _check_pattern(step.expect, (*keys, "expect"), where)
+            if step.send is None and step.expect is None and step.sleep_s is None:
+                raise UsageError(f"{where.of(keys)}: the step does nothing", try_this="send, expect or sleep_s")
+    if plan.cycle_mark is None and not plan.cycle and plan.measured_cycles + plan.traced_cycles:
+        raise UsageError(
+            f"{where.of(('workload',))}: neither cycle nor cycle_mark tells what a round is",
+            try_this="cycle_mark = a regular expression of the line that ends a round, or cycle = steps of one",
+        )
+
+
+def _check_pattern(pattern: str | None, keys: tuple[str, ...], where: _Where) -> None:
+    if pattern is None:
+        return
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UsageError(
+            f"{where.of(keys)}: {pattern!r} is not a regular expression: {error}",
+            try_this=r"put a backslash before characters such as ( [ * + ? that are meant as they are",
+        ) from error
+    if compiled.match(""):
+        raise UsageError(
+            f"{where.of(keys)}: {pattern!r} matches an empty line, so it would match everywhere",
+            try_this="write down a part that is always there",
+        )
+
+
+def starter_file() -> str:
+    """The commented file that `heaptrail init` writes. Every key stands in it, with its default where it has one."""
+    return _STARTER
+
+
+_STARTER = r"""# What heaptrail does on your device. Relative paths refer to this file's folder.
+# Single quotes keep a backslash as it is, so use them for regular expressions.
+
+[target]
+# A serial port, socket://host:port, rfc2217://host:port, exec:./program arguments, or replay:file.cast.
+console = "/dev/ttyUSB0"
+baud = 115200
+# The image with debug information, of the very build that runs. Without it, addresses stay addresses.
+# elf = "build/firmware.elf"
+# Which RTOS's console this is: auto, or a name from `heaptrail list dialects`.
+dialect = "auto"
+# The whole prompt as a regular expression. Left out, it is what the console shows after Enter.
+# prompt = 'c906>'
+# What Enter sends: cr, lf or crlf.
+newline = "cr"
+# A pause after each character, for consoles that lose them (0.005 helps most).
+char_delay_s = 0.0
+# How long the prompt may take, for instance while the device boots.
+answer_timeout_s = 10.0
+# Your own functions that only pass on to an allocator; they never name a site.
+wrappers = []
+# Folders as the ELF names them, and where those sources are on this machine.
+# source_map = { "/build/server/project" = "../project" }
+
+[workload]
+# Steps: send (Enter follows, unless enter = false), then expect a regular expression for at most timeout_s,
+# then sleep_s. Control-C is send = "\u0003", enter = false.
+start = [
+    { send = "rtplayer_test /data/boot.mp3", expect = 'playing', timeout_s = 10.0 },
+    { send = "l" },
+    { send = "b" },
+]
+# One round, where the device does not go round by itself:
+# cycle = [ { send = "connect", expect = 'connected' }, { send = "disconnect", sleep_s = 1.0 } ]
+cycle = []
+stop = [
+    { send = "rtpc q", sleep_s = 1.0 },
+]
+# The firmware's own line that ends a round, and the one that follows a reset.
+cycle_mark = 'playback round \d+ complete'
+# boot_mark = '\*\*\* .* boot'
+# Rounds until the caches are full, rounds with the tracer off (how fast is it?), rounds with it on (where is it?).
+warmup_cycles = 5
+measured_cycles = 15
+traced_cycles = 15
+# Rounds between two readings of free, and how long one round may take.
+sample_every_cycles = 1
+cycle_timeout_s = 600.0
+
+[judge]
+# A loss below this many bytes a round is none. Left out: a heap that outlives 3,000 rounds is good enough.
+# tolerate_bytes_per_cycle = 16
+confidence = 0.99
+# The largest block that one rare event may lose; every claim of no leak is only as good as this.
+largest_single_loss_bytes = 256
+
+[report]
+# Files to write, each in the format of its suffix (`heaptrail list reports`).
+outputs = ["report.html", "report.json"]
+"""
