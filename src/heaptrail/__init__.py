@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from heaptrail.version import __version__
 
 __all__ = ["Evidence", "HeaptrailError", "JudgeSettings", "Report", "Verdict", "__version__", "judge", "parse", "read"]
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
-from heaptrail import __version__
+from heaptrail.version import __version__
 from heaptrail.errors import FormatError, HeaptrailError
 from heaptrail.limits import DEFAULT_LIMITS
 from heaptrail.model.verdict import JudgeSettings

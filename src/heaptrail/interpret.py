@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heaptrail import __version__
+from heaptrail.version import __version__
 from heaptrail.diagnose import diagnose
 from heaptrail.model.verdict import JudgeSettings
 from heaptrail.reading import ReadOptions, observe, read_logs

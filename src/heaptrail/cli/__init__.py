@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from heaptrail import __version__
+from heaptrail.version import __version__
 from heaptrail.errors import HeaptrailError
 
-COMMANDS: tuple[str, ...] = ("hunt", "read", "parse", "render", "init", "list")
+COMMANDS: tuple[str, ...] = ("read", "parse", "render", "init", "list")
 
 INTERRUPTED = 130
 
