@@ -8,25 +8,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from heaptrail.reading.pairs import PairSearch
+
+_LARGE_BYTES = 1 << 18
+"""From this size on a block is worth loading numpy for."""
 _FEWEST_LITERAL = 3
 """A shorter literal is met so often that looking at every line costs no more."""
 
 
 class Finder:
-    """Searches blocks of whole lines for substrings, each in one pass of CPython's own byte search.
+    """Searches blocks of whole lines for substrings.
 
     Args:
-        needles: A line that holds none of them is passed over.
+        needles: A line that holds none of them is passed over; each is of two bytes at least.
         every_line: There is something to be found that no substring tells, so look at every line.
     """
 
     def __init__(self, needles: Iterable[bytes], *, every_line: bool = False) -> None:
         wanted = set(needles)
         self._needles = sorted(n for n in wanted if not any(other in n for other in wanted if other != n))
+        self._pairs: PairSearch | None = None
         self.every_line = every_line
 
     def line_starts(self, data: bytes) -> list[int]:
         """Offsets of the lines that hold a needle, in order; `data` begins at the start of a line."""
+        if len(data) >= _LARGE_BYTES:
+            return self._in_large(data)
         starts: set[int] = set()
         for needle in self._needles:
             at = data.find(needle)
@@ -35,6 +42,21 @@ class Finder:
                 end = data.find(b"\n", at)
                 at = data.find(needle, end) if end >= 0 else -1
         return sorted(starts)
+
+    def _in_large(self, data: bytes) -> list[int]:
+        if self._pairs is None:
+            from heaptrail.reading.pairs import PairSearch  # noqa: PLC0415 - numpy is slow to load, short logs do without
+
+            self._pairs = PairSearch(self._needles)
+        starts: list[int] = []
+        end = -1
+        for at in self._pairs.positions(data):
+            if at > end:
+                starts.append(data.rfind(b"\n", 0, at) + 1)
+                end = data.find(b"\n", at)
+                if end < 0:
+                    break
+        return starts
 
 
 def literal_of(pattern: str) -> str | None:

@@ -124,11 +124,17 @@ class Tina:
             readers.append(self._frame)
         if "mem" in text:
             readers += [self._command, self._note]
-        readers += [self._listing.record, self._table_line, self._rare]
+        readers += [self._block_or_table, self._rare]
         for reader in readers:
             if (read := reader(line)) is not None:
                 return read
         return None
+
+    def _block_or_table(self, line: Line) -> list[AnyObservation] | None:
+        read = self._listing.record(line)
+        if read is None:
+            read = self._table_line(line)
+        return None if read is None else self._close_misuse() + read
 
     def _table_line(self, line: Line) -> list[AnyObservation] | None:
         read = self._heap.figure(line, self._tracer)
