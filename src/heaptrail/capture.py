@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
-from heaptrail.version import __version__
 from heaptrail.errors import FormatError, HeaptrailError
 from heaptrail.limits import DEFAULT_LIMITS
 from heaptrail.model.verdict import JudgeSettings
+from heaptrail.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heaptrail.version import __version__
 from heaptrail.diagnose import diagnose
 from heaptrail.model.verdict import JudgeSettings
 from heaptrail.reading import ReadOptions, observe, read_logs
 from heaptrail.symbols import NoSymbols, Symbolizer
+from heaptrail.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

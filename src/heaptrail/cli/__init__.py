@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from heaptrail.version import __version__
 from heaptrail.errors import HeaptrailError
+from heaptrail.version import __version__
 
 COMMANDS: tuple[str, ...] = ("read", "parse", "render", "init", "list")
 
