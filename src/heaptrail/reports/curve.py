@@ -32,10 +32,10 @@ def curve(series: Series, *, key: str, named: bool) -> Chart:
     if named:
         title += f": {printable(series.heap, 60)}" if series.heap else ": unnamed heap"
     traces = [
+        *_fit_traces(series, axis),
         *_line_traces(series, axis, "largest_free_bytes", "largest free block", {"dash": "dot", "color": "var(--low)"}),
         *_line_traces(series, axis, "min_free_bytes", "lowest free so far", {"dash": "dash", "color": "var(--low)"}),
         *_line_traces(series, axis, "free_bytes", "free", {"width": 2, "color": "var(--free)"}, markers=True),
-        *_fit_traces(series, axis),
     ]
     spans = list(_tracer_spans(series.points, axis))
     shapes = [_span_shape(left, right) for left, right in spans]
@@ -45,6 +45,7 @@ def curve(series: Series, *, key: str, named: bool) -> Chart:
                 "type": "scatter",
                 "mode": "markers",
                 "name": "tracer on",
+                "legendrank": 4,
                 "x": [None],
                 "y": [None],
                 "marker": {"symbol": "square", "size": 12, "color": "var(--traced)"},
@@ -52,11 +53,12 @@ def curve(series: Series, *, key: str, named: bool) -> Chart:
         )
     starts = boot_starts(axis)[:_BOOTS_DRAWN]
     layout = base_layout(_HEIGHT_PX)
+    layout["margin"] = {**layout["margin"], "t": 30}  # room for the buttons
     layout["shapes"] = [*shapes, *[_boot_shape(x) for _, x in starts]]
     layout["annotations"] = [_boot_note(boot, x) for boot, x in starts] if len(starts) <= _BOOTS_NAMED else []
     layout["xaxis"] = {**_axis_style(axis.title), **axis.ticks}
     layout["yaxis"] = {**_axis_style("free bytes"), "tickformat": ",d", "range": _y_range(series)}
-    layout["legend"] = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"color": "var(--muted)"}}
+    layout["legend"] = {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "font": {"color": "var(--muted)"}}
     layout["hovermode"] = "closest"
     return Chart(
         key=key,
@@ -107,6 +109,7 @@ def _line_traces(
             "type": "scatter",
             "mode": "lines+markers" if markers and len(points) <= _MARKERS_DRAWN else "lines",
             "name": name,
+            "legendrank": 1 if markers else 3,
             "x": [None if p is None else axis.x(p) for p in broken],
             "y": [None if p is None else getattr(p, field) for p in broken],
             "text": ["" if p is None else _point_text(p, several=several) for p in broken],
@@ -136,10 +139,12 @@ def _fit_traces(series: Series, axis: CurveAxis) -> Iterator[Spec]:
             "mode": "lines",
             "name": "fitted line",
             "legendgroup": "fit",
+            "legendrank": 2,
             "showlegend": first,
             "x": ends,
             "y": [fit.intercept_bytes + fit.slope_bytes * x for x in (fit.x_from, fit.x_to)],
-            "line": {"width": 1.5, "color": "var(--fit)"},
+            "line": {"width": 7, "color": "var(--fit)"},
+            "opacity": 0.45,
             "hovertemplate": f"{fit.slope_bytes:+,.1f} B per {fit.x_unit}<extra>fitted line</extra>",
         }
         first = False

@@ -31,7 +31,10 @@ PALETTE: Final[dict[str, tuple[str, str]]] = {
     "leak": ("#b3261e", "#e0695f"),
     "undecided": ("#a97a1c", "#c9a14a"),
     "innocent": ("#8fa3b5", "#566978"),
-    "shared": ("#dfe5eb", "#2b343d"),
+    "leak-cell": ("#f0c6c1", "#6d302b"),
+    "undecided-cell": ("#eddcb1", "#5a4820"),
+    "innocent-cell": ("#cfdae4", "#34434f"),
+    "shared-cell": ("#eceff3", "#252d35"),
 }
 """Colours by name: light, dark. The page's style sheet takes them from here."""
 
@@ -62,6 +65,7 @@ def base_layout(height_px: int) -> Spec:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": _FONT, "size": 12, "color": "var(--ink)"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--muted)", "activecolor": "var(--ink)"},
         "hoverlabel": {
             "bgcolor": "var(--paper)",
             "bordercolor": "var(--rule)",

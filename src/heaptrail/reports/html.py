@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -40,6 +41,8 @@ _ADDRESSES_LISTED: Final = 200
 _COUNTS_LISTED: Final = 200
 _PROBLEMS_LISTED: Final = 1_000
 _SOURCE_FRAMES_OPEN: Final = 1
+_BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:B|%|h|min|s)(?!\w))")
+"""A number stays on one line with its unit."""
 
 
 class HtmlRenderer:
@@ -118,7 +121,9 @@ def _environment() -> jinja2.Environment:
 
 def _shown(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     """Every expression of the template passes here: text is made printable and bounded, then escaped by autoescape."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _BEFORE_UNIT.sub("\u00a0", printable(value))
 
 
 def _name(text: str) -> str:

@@ -58,6 +58,7 @@ def icicle(report: Report) -> Chart | None:
         caption += f" The {_SITES_DRAWN} largest sites are drawn one by one."
     layout = base_layout(height)
     layout["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
+    layout["uniformtext"] = {"minsize": 10, "mode": "hide"}
     return Chart(
         key="live-bytes",
         title="Live bytes by stack",
@@ -117,10 +118,11 @@ def _depths(cells: Sequence[_Cell]) -> list[int]:
 
 def _icicle_trace(cells: Sequence[_Cell]) -> Spec:
     colours = [
-        f"var(--{next(iter(cell.classes))})" if len(cell.classes) == 1 and cell.parent is not None else "var(--shared)"
+        f"var(--{next(iter(cell.classes))}-cell)"
+        if len(cell.classes) == 1 and cell.parent is not None
+        else "var(--shared-cell)"
         for cell in cells
     ]
-    inks = ["var(--paper)" if colour in ("var(--leak)", "var(--undecided)") else "var(--ink)" for colour in colours]
     return {
         "type": "icicle",
         "ids": [str(number) for number in range(len(cells))],
@@ -134,7 +136,8 @@ def _icicle_trace(cells: Sequence[_Cell]) -> Spec:
         "marker": {"colors": colours, "line": {"width": 1, "color": "var(--paper)"}},
         "textinfo": "label",
         "textposition": "middle left",
-        "textfont": {"color": inks, "size": 12},
+        "textfont": {"color": "var(--ink)", "size": 12},
+        "leaf": {"opacity": 1},
         "hovertext": [_cell_text(cell) for cell in cells],
         "hoverinfo": "text",
     }

@@ -223,7 +223,7 @@ def _site(page: _Page, site: Site, heading: str) -> None:
     place = wording.place_text(site.file, site.line)
     if place:
         page.path(place, first="     ")
-    page.line(f"{wording.live_text(site)}; sizes {wording.sizes_text(site, at_most=3)}", first="     ")
+    page.line(f"{wording.live_text(site)} live; {wording.sizes_text(site, at_most=3)}", first="     ")
     if len(site.counts) > 1:
         page.line(f"live blocks by dump: {_counts(site)}", first="     ")
     naming = wording.naming_index(site)
@@ -267,12 +267,8 @@ def _problems(page: _Page, report: Report) -> None:
         return
     page.title("Warnings about the evidence")
     for problem in report.problems[:_PROBLEMS_SHOWN]:
-        where = [f"line {problem.line:,}"] if problem.line is not None else []
-        if problem.boot is not None and report.boots > 1:
-            where.append(f"boot {problem.boot:,}")
-        if problem.count > 1:
-            where.append(f"{problem.count:,} times")
-        tail = f" ({', '.join(where)})" if where else ""
+        where = wording.problem_place(problem, report.boots)
+        tail = f" ({where})" if where else ""
         text = Text(printable(problem.what, 40), style="yellow")
         page.line(text + Text(f": {printable(problem.text)}{tail}"), first="  - ")
     if len(report.problems) > _PROBLEMS_SHOWN:

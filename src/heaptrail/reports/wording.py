@@ -14,7 +14,7 @@ from heaptrail.units import format_address, format_bytes, format_hours, format_r
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from heaptrail.model.report import Finding, Frame, Report, Site
+    from heaptrail.model.report import Finding, Frame, Report, ReportProblem, Site
     from heaptrail.model.verdict import Books, Interval, SiteClass, UpperBound, VerdictWord
 
 UNKNOWN: Final = "unknown"
@@ -139,11 +139,11 @@ def live_text(thing: Finding | Site) -> str:
 
 
 def sizes_text(site: Site, at_most: int = 6) -> str:
-    """The block sizes, as the dump counts them: `3,840 B (0xf00) requested`."""
+    """The block sizes and how the dump counts them: `requested size 3,840 B (0xf00)`."""
     shown = [f"{size:,} B (0x{size:x})" for size in site.sizes_bytes[:at_most]]
     more = len(site.sizes_bytes) - len(shown)
-    kind = "requested" if site.size_kind == "requested" else "with the allocator's header"
-    return f"{', '.join(shown)}{f' and {more:,} more' if more else ''}, {kind}" if shown else UNKNOWN
+    kind = "requested size" if site.size_kind == "requested" else "size with the allocator's header"
+    return f"{kind} {', '.join(shown) or UNKNOWN}{f' and {more:,} more' if more else ''}"
 
 
 def site_label(site: Site) -> str:
@@ -187,6 +187,16 @@ def tasks_text(tasks: Sequence[str], at_most: int = 6) -> str:
     shown = [printable(task, 40) for task in tasks[:at_most]]
     more = len(tasks) - len(shown)
     return f"{', '.join(shown)}{f' and {more:,} more' if more else ''}" if shown else UNKNOWN
+
+
+def problem_place(problem: ReportProblem, boots: int) -> str:
+    """Where a problem was seen first and how often: `line 812, boot 2, 4 times`; empty where none of it is known."""
+    parts = [f"line {problem.line:,}"] if problem.line is not None else []
+    if problem.boot is not None and boots > 1:
+        parts.append(f"boot {problem.boot:,}")
+    if problem.count > 1:
+        parts.append(f"{problem.count:,} times")
+    return ", ".join(parts)
 
 
 def reproduce_command(report: Report) -> str:

@@ -8,6 +8,7 @@
   const systemDark = window.matchMedia("(prefers-color-scheme: dark)");
   const config = {
     responsive: true,
+    displayModeBar: "hover",
     displaylogo: false,
     showSendToCloud: false,
     showEditInChartStudio: false,
