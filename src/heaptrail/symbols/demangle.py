@@ -117,6 +117,8 @@ class _Parser:
         name = ""
         while not self._take("E"):
             name = self._prefix(name)
+        if not name:
+            raise _Unknown
         return name
 
     def _prefix(self, name: str) -> str:
@@ -188,6 +190,9 @@ class _Parser:
         if head in ("C", "D") and pair[1:].isdecimal():
             own = _last_part(scope)
             name = own if head == "C" else f"~{own}"
+        elif pair == "CI":  # a constructor inherited from the class that follows
+            self._at += 1
+            name = _last_part(self._type())
         elif pair == "Ut":
             name = f"{{unnamed type#{self._sequence_number()}}}"
         else:

@@ -6,6 +6,8 @@ is kept between runs. Facts that its documentation does not state and that were 
 - It counts addresses from the first PT_LOAD in the table, in 32 bits. Code that lies lower (a linker script that
   lists RAM first) or 4 GiB higher is lost. Then it is shown a copy whose first PT_LOAD starts where code does.
 - `Archive.from_bytes` keeps no reference to the bytes: they must outlive the archive.
+- Thumb functions without DWARF keep bit 0 in their symbols, so they seem to start a byte late: an address is asked for
+  by its instruction's second byte.
 - A function's name is the symbol at its first range, which for a split function is `name.cold`.
 - Names are not demangled.
 """
@@ -45,17 +47,19 @@ class AddressTable:
     Args:
         cache: symbolic's SymCache, or None.
         base: The address that it counts from.
+        thumb: Bit 0 of a function's address may say Thumb.
         failure: Why there is no symcache, None where there is one.
     """
 
-    def __init__(self, cache: Any, base: int, failure: str | None = None) -> None:  # noqa: ANN401 - SymCache is untyped
+    def __init__(self, cache: Any, base: int, *, thumb: bool = False, failure: str | None = None) -> None:  # noqa: ANN401 - SymCache is untyped
         self._cache = cache
         self._base = base
+        self._thumb = int(thumb)
         self.failure = failure
 
     def lookup(self, address: int) -> list[Location]:
         """The functions at `address`, innermost inlined one first; empty where nothing is known."""
-        offset = address - self._base
+        offset = (address | self._thumb) - self._base
         if self._cache is None or not 0 <= offset < _REACH:
             return []
         try:
@@ -67,7 +71,7 @@ class AddressTable:
                 item.symbol[:_NAME_CHARACTERS] or None if item.symbol != "?" else None,
                 item.full_path[:_NAME_CHARACTERS] if item.full_path else None,
                 item.line,
-                item.sym_addr + self._base,
+                (item.sym_addr + self._base) & ~self._thumb,
             )
             for item in found
         ]
@@ -84,22 +88,25 @@ def address_table(image: ElfImage, store: CacheStore) -> AddressTable:
     An image whose debug information symbolic refuses gets a table that knows nothing and says why.
     """
     base = _base(image)
+    thumb = image.arch == "arm"
     name = cache_name(image)
     kept = store.load(name)
     if kept is not None:
         try:
             cache = SymCache.from_bytes(kept)  # type: ignore[no-untyped-call]  # symbolic is half typed
             if cache.is_latest_version:
-                return AddressTable(cache, base)
+                return AddressTable(cache, base, thumb=thumb)
         except SymbolicError:
             pass  # made by a version that wrote the same number differently; it is made anew
     try:
         cache = _convert(image, base)
     except SymbolicError as error:
-        return AddressTable(None, base, failure=str(error).splitlines()[0][:200] if str(error) else "unknown reason")
+        return AddressTable(
+            None, base, thumb=thumb, failure=str(error).splitlines()[0][:200] if str(error) else "unknown reason"
+        )
     with cache.open_stream() as stream:
         store.save(name, stream.read())
-    return AddressTable(cache, base)
+    return AddressTable(cache, base, thumb=thumb)
 
 
 def _base(image: ElfImage) -> int:

@@ -36,7 +36,7 @@ ALLOCATORS: tuple[str, ...] = (
     *("_malloc_r", "_calloc_r", "_realloc_r", "_memalign_r", "_strdup_r", "_strndup_r", "_asprintf_r", "_vasprintf_r"),
     *("__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_memalign", "__strdup", "__strndup"),
     # FreeRTOS, with the wrappers that its ports and vendors put around it
-    *("pvPort*alloc*", "vPortFree*", "vPortMalloc*", "pvPortRealloc", "pvTaskMalloc", "pvPortMemAlign*"),
+    *("pvPort*alloc*", "pvPort*Alloc*", "vPortFree*", "vPortMalloc*", "pvTaskMalloc", "pvPortMemAlign*"),
     *("amp_malloc", "amp_calloc", "hal_malloc", "dma_malloc", "hal_*_dma_coherent", "dma_alloc_coherent"),
     # ESP-IDF
     *("heap_caps_*alloc*", "heap_caps_base_*", "heap_caps_aligned_*", "heap_caps_match*", "multi_heap_*"),
