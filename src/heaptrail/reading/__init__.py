@@ -134,8 +134,8 @@ def _session(source: Source, options: ReadOptions, *, first_boot: int) -> Sessio
     return Session(
         make_dialects(dialect, options.limits),
         options.limits,
-        cycle_mark=_compiled(cycle_mark, "cycle mark"),
-        boot_mark=_compiled(boot_mark, "boot mark"),
+        cycle_mark=_compiled(cycle_mark, "cycle-mark"),
+        boot_mark=_compiled(boot_mark, "boot-mark"),
         marked=header is not None,
         first_boot=first_boot,
     )
@@ -144,8 +144,8 @@ def _session(source: Source, options: ReadOptions, *, first_boot: int) -> Sessio
 def _check(options: ReadOptions) -> None:
     """Complain of the options before any file is opened."""
     make_dialects(options.dialect, options.limits)
-    _compiled(options.cycle_mark, "cycle mark")
-    _compiled(options.boot_mark, "boot mark")
+    _compiled(options.cycle_mark, "cycle-mark")
+    _compiled(options.boot_mark, "boot-mark")
 
 
 def _compiled(pattern: str | None, what: str) -> re.Pattern[str] | None:

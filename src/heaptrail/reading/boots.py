@@ -14,7 +14,8 @@ _BANNERS: tuple[tuple[bytes, str, str], ...] = (
     (b"*** Booting ", r"\*\*\* Booting \S", "Zephyr"),
     (b"NuttShell (NSH)", r"NuttShell \(NSH\)", "NuttX"),
     (b"- RT -", r"^\s*- RT -\s+Thread Operating System", "RT-Thread"),
-    (b"U-Boot ", r"^\s*U-Boot (?:SPL |TPL )?\d{4}\.\d", "U-Boot"),
+    (b"U-Boot SPL ", r"^\s*U-Boot SPL \d{4}\.\d", "U-Boot SPL"),
+    (b"U-Boot ", r"^\s*U-Boot \d{4}\.\d", "U-Boot"),
     (b"BOOT0 is starting", r"BOOT0 is starting", "BOOT0"),
     (b"*** rtplayer boot", r"\*\*\* rtplayer boot", "rtplayer"),
 )

@@ -1,0 +1,35 @@
+"""Goldens for every test: `pytest --accept` rewrites them, and the diff is then read before it is committed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Golden = Callable[[Path, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="write what the program prints now into the golden files")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compare a text with a golden file: `golden(path, text)`."""
+    accept = bool(request.config.getoption("--accept"))
+
+    def compare(path: Path, text: str) -> None:
+        if accept:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        assert path.exists(), f"there is no golden file {path}: run pytest --accept and read what it wrote"
+        expected = path.read_text(encoding="utf-8")
+        if text != expected:
+            diff = difflib.unified_diff(expected.splitlines(), text.splitlines(), "golden", "now", lineterm="", n=2)
+            shown = "\n".join(list(diff)[:80])
+            pytest.fail(f"{path.name} differs; pytest --accept if it is right now:\n{shown}", pytrace=False)
+
+    return compare

@@ -1,0 +1,92 @@
+"""Hypothesis strategies that several tests share: one section for each kind of record. Append yours."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+# --- Console lines that are none of ours ---------------------------------------------------------------------------
+
+NOISE_WORDS = ("audio", "render", "wifi", "rssi -61", "underrun", "decode ok", "pts=1234", "[I] tag:", "0x12", "é", "%")
+
+
+def noise_lines() -> st.SearchStrategy[str]:
+    """Log lines of other tasks: nothing in them looks like a heap record or a prompt."""
+    return st.lists(st.sampled_from(NOISE_WORDS), min_size=1, max_size=6).map(" ".join)
+
+
+def line_prefixes() -> st.SearchStrategy[str]:
+    """What terminals and loggers put in front of a line. The time stands still, so no clock jumps."""
+    return st.sampled_from(
+        [
+            "",
+            "[12:34:56.789] ",
+            "12:34:56 ",
+            "[2026-01-02 03:04:05] ",
+            "2026-01-02T03:04:05.678Z ",
+            "Jan  2 03:04:05 ",
+            "[  123.456789] ",
+            "[ 5286.76] [ 9] [  INFO] [ap] ",
+            "I (1234) tag: ",
+            "01-02 03:04:05.678  1234  5678 I console : ",
+        ]
+    )
+
+
+# --- Tina: heap tables -----------------------------------------------------------------------------------------------
+
+
+class HeapTable(NamedTuple):
+    """A `free` table and what it says."""
+
+    lines: tuple[str, ...]
+    total_bytes: int
+    free_bytes: int
+    min_free_bytes: int
+
+
+@st.composite
+def heap_tables(draw: st.DrawFn, *, free_at_most: int = 1 << 30) -> HeapTable:
+    """Tables as the firmware prints them, or with the blanks squeezed as a crash dump does."""
+    free = draw(st.integers(1, free_at_most))
+    low = draw(st.integers(0, free))
+    total = draw(st.integers(free, 1 << 31))
+    figures = (("Total Heap Size", total), ("           Free", free), ("       Min Free", low))
+    lines = [f"{label} : {value:8d} Bytes    ({value >> 10:5d} KB)" for label, value in figures]
+    if draw(st.booleans()):
+        lines = [" ".join(line.split()) for line in lines]
+    return HeapTable(tuple(lines), total, free, low)
+
+
+# --- Tina: records of live blocks ------------------------------------------------------------------------------------
+
+
+class MemleakRecord(NamedTuple):
+    """A block of a listing, without its number."""
+
+    address: int
+    size_bytes: int
+    task: str
+    frames: tuple[int, ...]
+
+
+def memleak_records() -> st.SearchStrategy[MemleakRecord]:
+    """Blocks as the tracer knows them: 32-bit, a task's name may hold blanks, a frame is never null."""
+    return st.builds(
+        MemleakRecord,
+        st.integers(0x0800_0000, 0x0900_0000).map(lambda value: value & ~7),
+        st.integers(1, 1 << 20),
+        st.sampled_from(["AudioRender", "Tmr Svc", "usb-hardware-sc", "ISR", "CLI"]),
+        st.lists(st.integers(0x0830_0000, 0x0840_0000), max_size=8).map(tuple),
+    )
+
+
+def print_listing(records: list[MemleakRecord]) -> list[str]:
+    """The lines that `memleak 0` prints for these blocks."""
+    lines = []
+    for number, record in enumerate(records, 1):
+        head = f"    {number:03d}: ptr = 0x{record.address:08x}, size = 0x{record.size_bytes:08x}"
+        lines.append(f"{head}, thread = {record.task}")
+        lines += [f"        backtrace : 0x{pc:08X}" for pc in record.frames]
+    return lines
