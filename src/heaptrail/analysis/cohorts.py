@@ -15,10 +15,9 @@ import numpy as np
 from scipy import stats
 
 from heaptrail.analysis.bounds import rate_limits
+from heaptrail.analysis.slowing import favours_slowing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from heaptrail.analysis.series import FloatArray
     from heaptrail.analysis.sites import Histories, SiteHistory
 
@@ -29,8 +28,9 @@ _LATE_SHARE = 3 / 7
 _MIN_LATE_SHARE = 0.22
 _OLDER_THAN_DEATH = 1.5
 _MIN_OLD_SHARE = 0.34
-_SLOWING_LOG_LIKELIHOOD = 1.5
+_SLOWING_LOG_LIKELIHOOD = 0.5
 _YOUNG = 1 / 8
+_RECENT_SHARES = (1.0, 0.5, 0.25, 0.125, 0.0625)  # of the run: the parts whose worst is the stop bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,30 @@ class Window:
     """The part of each span in which births count, laid end to end.
 
     Args:
-        pieces: `(span index, from, to, offset)`; a birth at x in that span lies at `offset + x - from`.
+        pieces: `(span index, from, to, last listing, offset)`; a birth at x in that span lies at `offset + x - from`.
+        record: From where to where births of each piece's span are on record, counted from its boot's start.
         width: Sum of the pieces' lengths.
         now: The last listing's place on the same axis (`width` plus the young tail).
+        settled: The declared warm-up.
     """
 
-    pieces: tuple[tuple[int, float, float, float], ...]
+    pieces: tuple[tuple[int, float, float, float, float], ...]
+    record: tuple[tuple[float, float], ...]
     width: float
     now: float
+    settled: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrivals:
+    """One site's survivors: births and sizes in the window, the young ones after it, and all births' ages."""
+
+    births: FloatArray
+    sizes: FloatArray
+    young: FloatArray
+    young_sizes: FloatArray
+    ages: FloatArray
+    oldest_death: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +99,28 @@ class Cohort:
 
 def window_of(found: Histories, warmup: float) -> Window:
     """From the end of the warm-up (or the arming) of each span to an eighth of its length before its last listing."""
-    pieces: list[tuple[int, float, float, float]] = []
-    offset = 0.0
-    tail = 0.0
+    pieces: list[tuple[int, float, float, float, float]] = []
+    record: list[tuple[float, float]] = []
+    offset = tail = 0.0
     for index, span in enumerate(found.spans):
         begin = max(span.start, warmup)
         if span.end <= begin:
             continue
         end = span.end - (span.end - begin) * _YOUNG
-        pieces.append((index, begin, end, offset))
+        pieces.append((index, begin, end, span.end, offset))
+        record.append((max(span.start, 0.0), end))
         offset += end - begin
         tail = span.end - end
-    return Window(tuple(pieces), offset, offset + tail)
+    return Window(tuple(pieces), tuple(record), offset, offset + tail, warmup)
 
 
 def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
     """Judge one site's survivors within the window."""
-    births, sizes, oldest_death = _in_window(site, window)
+    arrivals = _arrivals(site, window)
+    births = arrivals.births
     places, first = np.unique(np.floor(births), return_index=True)
-    amounts = np.add.reduceat(sizes, first) if len(first) else np.empty(0)
-    begins, why_not = _conditions(places, births, window, oldest_death)
+    amounts = np.add.reduceat(arrivals.sizes, first) if len(first) else np.empty(0)
+    begins, why_not = _conditions(places, arrivals, window)
     kept = places >= math.floor(begins)
     width = window.width - begins
     low, estimate, high = rate_limits(amounts[kept], width, alpha)
@@ -116,33 +134,39 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
         high=high,
         blocks_per_unit=int((births >= begins).sum()) / width if width > 0 else 0.0,
         oldest=window.now - float(births[0]) if len(births) else 0.0,
-        stop_high=_stop_high(places, amounts, window.width, alpha),
+        stop_high=_stop_high(arrivals, window, alpha),
         births=births,
         amounts=amounts,
         begins=begins,
     )
 
 
-def _in_window(site: SiteHistory, window: Window) -> tuple[FloatArray, FloatArray, float]:
+def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
     births: list[FloatArray] = []
     sizes: list[FloatArray] = []
+    ages: list[FloatArray] = []
     oldest_death = 0.0
-    for index, begin, end, offset in window.pieces:
+    for (index, begin, end, _, offset), (since, _) in zip(window.pieces, window.record, strict=True):
         mine = site.spans.get(index)
         if mine is None:
             continue
-        keep = (mine.births >= begin) & (mine.births < end)
+        last = index == window.pieces[-1][0]
+        keep = (mine.births >= begin) & ((mine.births < end) | last)
         births.append(mine.births[keep] - begin + offset)
         sizes.append(mine.sizes[keep])
+        ages.append(np.unique(np.floor(mine.births[(mine.births >= since) & (mine.births < end)])))
         oldest_death = max(oldest_death, mine.oldest_death)
     if not births:
-        return np.empty(0), np.empty(0), oldest_death
+        none = np.empty(0)
+        return _Arrivals(none, none, none, none, none, oldest_death)
     joined, weights = np.concatenate(births), np.concatenate(sizes)
     order = np.argsort(joined, kind="stable")
-    return joined[order], weights[order], oldest_death
+    joined, weights = joined[order], weights[order]
+    old = joined < window.width
+    return _Arrivals(joined[old], weights[old], joined[~old], weights[~old], np.concatenate(ages), oldest_death)
 
 
-def _conditions(places: FloatArray, births: FloatArray, window: Window, oldest_death: float) -> tuple[float, str]:
+def _conditions(places: FloatArray, arrivals: _Arrivals, window: Window) -> tuple[float, str]:
     """Where the counting begins, and the first condition that fails (empty when none does)."""
     begins = 0.0
     wanted = _MIN_EVENTS
@@ -156,10 +180,11 @@ def _conditions(places: FloatArray, births: FloatArray, window: Window, oldest_d
         return begins, "over"
     if _in_bursts(where):
         return begins, "bursts"
+    births, oldest_death = arrivals.births, arrivals.oldest_death
     old = int((window.now - births > _OLDER_THAN_DEATH * oldest_death).sum())
     if oldest_death > 0 and old < _MIN_OLD_SHARE * len(births):
         return begins, "churn"
-    if _slowing(where * width, width, begins) > _SLOWING_LOG_LIKELIHOOD:
+    if favours_slowing(arrivals.ages, window.record, window.settled) > _SLOWING_LOG_LIKELIHOOD:
         return begins, "slowing"
     return begins, ""
 
@@ -177,36 +202,20 @@ def _in_bursts(where: FloatArray) -> bool:
     return occupied < 4 or occupied < expected - 2
 
 
-def _slowing(places: FloatArray, width: float, begins: float) -> float:
-    """How much better births that become rarer explain the places than an even rate, in log likelihood.
+def _stop_high(arrivals: _Arrivals, window: Window, alpha: float) -> float:
+    """The worst of the run and its recent parts: what the site may lose per unit at most by now.
 
-    Tried are 1 / (c + c0), a table whose keys become rarer, and exp(-c / tau), a cache that nears its size.
+    The young count here as if they were lost, unless the site has freed blocks that were older than they are.
     """
-    at = np.clip(places + 0.5, 0.0, width)
-    even = -len(at) * math.log(width)
-    best = -math.inf
-    for origin in (1.0, 5.0, 20.0, 60.0, 20.0 + begins):
-        density = math.log(math.log1p(width / origin))
-        best = max(best, float(-np.log(at + origin).sum()) - len(at) * density)
-    for tau in (width / 6, width / 4, width / 2.5, width / 1.5):
-        density = math.log(tau * -math.expm1(-width / tau))
-        best = max(best, float(-(at / tau).sum()) - len(at) * density)
-    return best - even
-
-
-def _stop_high(places: FloatArray, amounts: FloatArray, width: float, alpha: float) -> float:
-    """The worst of the window, its last half and its last quarter: what the loss may be at most by now."""
+    births = np.concatenate((arrivals.births, arrivals.young))
+    sizes = np.concatenate((arrivals.sizes, arrivals.young_sizes))
+    kept = (window.now - births) > _OLDER_THAN_DEATH * arrivals.oldest_death
+    births, sizes = births[kept], sizes[kept]
     worst = 0.0
-    for share, part in ((1.0, alpha), (0.5, alpha / 3), (0.25, alpha / 3)):
-        recent = amounts[places >= width * (1 - share)]
-        worst = max(worst, rate_limits(recent, width * share, 2 * part)[2])
+    part = alpha / len(_RECENT_SHARES)
+    for share in _RECENT_SHARES:
+        width = window.now * share
+        if width < 4:
+            break
+        worst = max(worst, rate_limits(sizes[births >= window.now - width], width, 2 * part)[2])
     return worst
-
-
-def total_rate(cohorts: Sequence[Cohort], alpha: float) -> tuple[float, float, float]:
-    """The sum of several sites' rates; limits add as independent errors on either side."""
-    estimate = sum(cohort.estimate for cohort in cohorts)
-    below = math.sqrt(sum((cohort.estimate - cohort.low) ** 2 for cohort in cohorts))
-    above = math.sqrt(sum((cohort.high - cohort.estimate) ** 2 for cohort in cohorts))
-    del alpha  # the limits were made with it
-    return max(estimate - below, 0.0), estimate, estimate + above
