@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from heaptrail.model.observations import AnyObservation
 
 REGISTRY: dict[str, str] = {
+    "espidf": "heaptrail.dialects.espidf:EspIdf",
+    "nuttx": "heaptrail.dialects.nuttx:Nuttx",
     "tina": "heaptrail.dialects.tina:Tina",
 }
 

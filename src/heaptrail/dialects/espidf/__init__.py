@@ -1,0 +1,133 @@
+"""ESP-IDF: what Espressif's heap component prints, and what firmware on its chips prints of the heap."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, ClassVar
+
+from heaptrail.dialects.espidf.events import Hooks, ToolReport
+from heaptrail.dialects.espidf.heaps import BlockListing, Regions, complaint
+from heaptrail.dialects.espidf.oneliners import OneLiners
+from heaptrail.dialects.espidf.tasks import Tracking
+from heaptrail.dialects.espidf.trace import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from heaptrail.dialects import ConsoleCommands, Line
+    from heaptrail.limits import Limits
+    from heaptrail.model.evidence import FootprintRule
+    from heaptrail.model.observations import AnyObservation
+
+
+class EspIdf:
+    """ESP-IDF: heap traces, totals by region, task tracking, hooks, and the SystemView tool's report.
+
+    A console has several readers, since a log holds several of these: each line goes to the first that knows it.
+    """
+
+    name: ClassVar[str] = "espidf"
+    sample_line: ClassVar[str] = (
+        "36 bytes (@ 0x3ffb5e10) allocated CPU 0 ccount 0x0a8b1e60 caller 0x400d2b6c:0x400d2f64"
+    )
+    firmware_options: ClassVar[str] = (
+        "totals need none; CONFIG_HEAP_TRACING_STANDALONE and CONFIG_HEAP_TRACING_STACK_DEPTH for traces (RISC-V also "
+        "CONFIG_ESP_SYSTEM_USE_FRAME_POINTER), CONFIG_HEAP_TASK_TRACKING for bytes by task, CONFIG_HEAP_USE_HOOKS for "
+        "hooks"
+    )
+    tells: ClassVar[str] = (
+        "Requested size and callers of blocks live in a trace, free and smallest-ever free by region, bytes by task."
+    )
+    cannot_tell: ClassVar[str] = (
+        "The task of a traced block, its age, and what the allocator adds to it; a full trace buffer loses the oldest "
+        "blocks."
+    )
+    commands: ClassVar[ConsoleCommands | None] = None
+    triggers: ClassVar[tuple[bytes, ...]] = (
+        b" bytes (@ 0x",
+        b" allocations trace (",
+        b"Heap Trace",
+        b"freed by 0x",
+        b"bytes 'leaked' in trace",
+        b"bytes alive in trace",
+        b"total allocations",
+        b"total frees",
+        b"(NB: ",
+        b"heap trace linked list is corrupt",
+        b"Heap summary for capabilities",
+        b" min_free ",
+        b"largest_free_block ",
+        b"Showing data for heap",
+        b" data, size: ",
+        b"CORRUPT HEAP:",
+        b"block already marked as free",
+        b"failed to allocate ",
+        b"Mem alloc fail",
+        b"CURRENT MEMORY USAGE",
+        b"ALIVE",
+        b"DELETED",
+        b" -> CAP_8BIT",
+        b"ALLOC 0x",
+        b"alloc: 0x",
+        b"ALLOC: 0x",
+        b"Alloc: 0x",
+        b"free: 0x",
+        b"freed: 0x",
+        b"FREE: 0x",
+        b"Free: 0x",
+        b"esp_sysview_heap_trace_",
+        b"] HEAP: ",
+        b"HEAP TRACE REPORT",
+        b" leaked bytes in ",
+        b"ree heap",
+        b"ree Heap",
+        b"REE HEAP",
+        b"ree_heap",
+        b"reeHeap",
+        b"ree memory",
+        b"eap free",
+        b"eap_free",
+        b"ree internal",
+        b"ree Internal",
+        b"ree_internal",
+        b"ree PSRAM",
+        b"ree psram",
+        b"reePsram",
+        b"ree SPIRAM",
+        b"argest free block",
+        b"argest Free Block",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        dumps = count(1)
+        self._trace = Trace(limits, dumps)
+        self._hooks = Hooks(limits)
+        self._regions = Regions()
+        self._blocks = BlockListing(limits, dumps)
+        self._tracking = Tracking(limits, dumps)
+        self._tool = ToolReport(limits, dumps)
+        self._oneliners = OneLiners()
+
+    @property
+    def wants(self) -> int:
+        """Lines to be fed whatever they hold."""
+        return max(self._trace.wants, self._hooks.wants, self._oneliners.wants)
+
+    def feed(self, line: Line) -> Iterable[AnyObservation]:
+        """What this line completes."""
+        found = self._trace.tick(line) + self._hooks.tick(line) + self._oneliners.tick(line)
+        for reader in (self._trace, self._hooks, self._regions, self._blocks, self._tracking, self._tool):
+            taken = reader.read(line)
+            if taken is not None:
+                return found + taken
+        taken = complaint(line)
+        return found + (taken if taken is not None else self._oneliners.read(line) or [])
+
+    def finish(self) -> Iterable[AnyObservation]:
+        """What is still open at the end of the log."""
+        found = self._trace.close() + self._hooks.close() + self._regions.close() + self._blocks.close()
+        return found + self._tracking.close() + self._tool.close() + self._oneliners.close()
+
+    def footprint(self) -> FootprintRule | None:
+        """None: the header is 4 to 8 bytes and more with poisoning, and no line shows which."""
+        return None

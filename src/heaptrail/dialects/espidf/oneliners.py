@@ -1,0 +1,111 @@
+"""The lines that firmware on ESP chips prints of its own: `Free heap: 123456`, `minimum free heap size: 98765 bytes`.
+
+There is no format to rely on, so little is accepted: a label made of known words, `:` or `=`, and a whole number that
+is bytes. A number in KB, with a thousands separator or a fraction is left alone, as is every other wording.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from heaptrail.dialects.text import place
+from heaptrail.model.observations import HeapSample
+
+if TYPE_CHECKING:
+    from heaptrail.dialects import Line
+    from heaptrail.model.observations import AnyObservation
+
+_KINDS = ("internal", "psram", "spiram", "dma", "dram", "iram", "8bit")
+_KIND = f"(?:{'|'.join(_KINDS)})"
+_VALUE = (
+    rf"(?:\(\))?\s*(?:\((?P<kind2>{_KIND})\)\s*)?[:=]\s*(?P<value>\d{{1,10}})(?![\d_a-z]|[.,]\d)"
+    r"(?!\s*(?:[km]i?b?(?:ytes?)?\b|kilo|mega|words?\b|%|/s))"
+)
+_LOW_WORD = r"(?:min(?:imum)?[ _.]?(?:ever[ _]?)?)"
+_FIGURE = re.compile(
+    rf"(?<![a-z])(?P<prefix>(?:current|curr|total|remaining|available)[ _]|(?:esp[_.]|xport)?get_?|{_KIND}[ _])?"
+    rf"(?P<low>{_LOW_WORD})?(?:free[ _]?(?:(?P<kind1>{_KIND})[ _]?)?"
+    r"(?:heap(?:[ _]?(?:size|memory|mem))?|(?P<memory>memory))(?:[ _]since[ _](?:boot|start))?"
+    rf"|heap[ _]free|free[ _]?(?P<kind3>psram|spiram|iram|dram)){_VALUE}"
+)
+_LARGEST = re.compile(rf"(?<![a-z])(?:largest|biggest|max)[ _](?:free[ _])?block(?:[ _]size)?{_VALUE}")
+_BESIDE = re.compile(
+    r"(?<![a-z])(?:(?P<low>min(?:imum)?)|largest|biggest)\s*[:=]\s*(?P<value>\d{1,10})(?![\d_a-z]|[.,]\d)(?!\s*[km%])"
+)
+_FLIPPER_FIRST = re.compile(r"^\s*Free heap size: \d+\s*$")
+_FLIPPER_LAST = re.compile(r"^\s*Maximum heap block: \d+\s*$")
+_FLIPPER_LINES = 12
+_OTHERS = ("Application stopped", "Total Heap Size", "Pool free")
+
+
+class OneLiners:
+    """One sample for each line. `Free heap size: N` alone may be the first line of the Flipper's `free`: it waits."""
+
+    def __init__(self) -> None:
+        self._held: list[AnyObservation] = []
+        self._left = 0
+        self._seen = False
+
+    @property
+    def wants(self) -> int:
+        """Lines to be fed whatever they hold, while a sample waits."""
+        return self._left
+
+    def tick(self, line: Line) -> list[AnyObservation]:
+        """A line has passed: the Flipper's table, if it is one, is over in a few."""
+        if not self._held:
+            return []
+        self._left -= 1
+        if _FLIPPER_LAST.match(line.text):
+            self._held, self._left = [], 0
+        return self.close() if self._left == 0 else []
+
+    def read(self, line: Line) -> list[AnyObservation] | None:
+        """What this line completes; None when it is none of these."""
+        if any(word in line.text for word in _OTHERS):
+            return None
+        samples = self._samples(line)
+        if not samples:
+            return None
+        self._seen = True
+        found = self.close()
+        if _FLIPPER_FIRST.match(line.text):
+            self._held, self._left = samples, _FLIPPER_LINES
+            return found
+        return found + samples
+
+    def _samples(self, line: Line) -> list[AnyObservation]:
+        """One for each kind of memory that the line speaks of."""
+        text = line.text.lower()
+        heaps: dict[str | None, dict[str, int]] = {}
+        for match in _FIGURE.finditer(text):
+            if match["memory"] and not re.match(r"\s*bytes?\b", text[match.end() :]):
+                continue  # `Free memory` is said of many things; ESP-IDF's examples say bytes behind it
+            prefix = (match["prefix"] or "").strip(" _.")
+            kind = match["kind1"] or match["kind2"] or match["kind3"] or (prefix if prefix in _KINDS else None)
+            figures = heaps.setdefault(kind, {})
+            figures.setdefault("min" if match["low"] else "free", int(match["value"]))
+        largest = _LARGEST.search(text) if heaps or self._seen else None
+        if largest is not None and len(heaps) < 2:
+            heap = next(iter(heaps), largest["kind2"])
+            heaps.setdefault(heap, {})["largest"] = int(largest["value"])
+        if len(heaps) == 1:
+            figures = next(iter(heaps.values()))
+            for match in _BESIDE.finditer(text) if "free" in figures else ():
+                figures.setdefault("min" if match["low"] else "largest", int(match["value"]))
+        return [
+            HeapSample(
+                heap=heap,
+                free_bytes=figures.get("free"),
+                min_free_bytes=figures.get("min"),
+                largest_free_bytes=figures.get("largest"),
+                **place(line, "espidf"),
+            )
+            for heap, figures in heaps.items()
+        ]
+
+    def close(self) -> list[AnyObservation]:
+        """The sample that waits, if any."""
+        held, self._held, self._left = self._held, [], 0
+        return held
