@@ -97,9 +97,10 @@ class Session:
                 start = starts[at]
             self.line += data.count(b"\n", position, start) + 1
             end = data.find(b"\n", start)
+            cut = chunk.cut_line and end < 0
             end = end if end >= 0 else len(data)
             position = end + 1
-            yield from self._line(data[start:end], chunk.time_at(start), cut=chunk.cut_line)
+            yield from self._line(data[start:end], chunk.time_at(start), cut=cut)
         if position < len(data):
             self.line += data.count(b"\n", position) + (not data.endswith(b"\n"))
 
