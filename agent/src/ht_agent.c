@@ -214,11 +214,16 @@ static uint8_t current_thread(bool *wanted)
 
 /* -- Misuse ---------------------------------------------------------------------------------------------------- */
 
-/* One slot an address may be in: O(1), and a later free in the same slot only makes us forget, never accuse. */
+#if HT_CHECK_DOUBLE_FREE
+/* One slot an address may be in: O(1), and a later free in the same slot only makes us forget, never accuse.
+ * The hash's high half: a product's low bits know only the address's low bits, which are alike. */
+static uint32_t freed_slot(uintptr_t address) { return (address_hash(address) >> 16) & (HT_FREED - 1); }
+#endif
+
 static void remember_freed(uintptr_t address)
 {
 #if HT_CHECK_DOUBLE_FREE
-    ht.freed[address_hash(address) & (HT_FREED - 1)] = address;
+    ht.freed[freed_slot(address)] = address;
 #else
     (void)address;
 #endif
@@ -227,7 +232,7 @@ static void remember_freed(uintptr_t address)
 static bool was_freed(uintptr_t address)
 {
 #if HT_CHECK_DOUBLE_FREE
-    return ht.freed[address_hash(address) & (HT_FREED - 1)] == address;
+    return ht.freed[freed_slot(address)] == address;
 #else
     (void)address;
     return false;
@@ -238,7 +243,7 @@ static bool was_freed(uintptr_t address)
 static void forget_freed(uintptr_t address)
 {
 #if HT_CHECK_DOUBLE_FREE
-    uintptr_t *slot = &ht.freed[address_hash(address) & (HT_FREED - 1)];
+    uintptr_t *slot = &ht.freed[freed_slot(address)];
     if (*slot == address) {
         *slot = 0;
     }

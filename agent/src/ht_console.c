@@ -139,14 +139,15 @@ struct layout {
 static const struct layout DUMP_LAYOUT = {"    ", "        backtrace : 0x"};
 static const struct layout SHOW_LAYOUT = {"\t ", "                backtrace : 0x"};
 
-static void print_blocks(struct out *out, const struct layout *layout)
+static void print_blocks(struct out *out, const struct layout *layout, bool on)
 {
     ht_cursor cursor = {0};
     ht_block block;
+    uint32_t number = 0;
     print_misuse(out);
-    for (uint32_t number = 1; ht_next_block(&cursor, &block); number++) {
+    while (ht_next_block(&cursor, &block)) {
         text(out, layout->record);
-        decimal(out, number, 3);
+        decimal(out, ++number, 3);
         text(out, ": ptr = ");
         address(out, block.address);
         text(out, ", size = ");
@@ -155,6 +156,10 @@ static void print_blocks(struct out *out, const struct layout *layout)
         text(out, block.thread);
         end_line(out);
         frames(out, block.site, layout->frame);
+    }
+    if (number == 0) {
+        text(out, on ? "    memleak: no live blocks" : "    memleak: off, nothing is recorded");
+        end_line(out);
     }
     char name[HT_NAME_BYTES];
     for (uint32_t i = 0; ht_get_filter(i, name); i++) {
@@ -202,14 +207,16 @@ bool ht_console(int argc, const char *const argv[], ht_put put, void *context)
     if (strcmp(verb, "1") == 0 && ht_start(argv + 2, (size_t)(argc - 2))) {
         return true;
     }
+    ht_totals totals;
+    ht_get_totals(&totals);
     if (strcmp(verb, "0") == 0 && argc == 2) {
         ht_stop(); /* first: the dump is of this moment, and printing may itself allocate */
-        print_blocks(&out, &DUMP_LAYOUT);
+        print_blocks(&out, &DUMP_LAYOUT, totals.on);
         ht_clear();
         return true;
     }
     if (strcmp(verb, "show") == 0 && argc == 2) {
-        print_blocks(&out, &SHOW_LAYOUT);
+        print_blocks(&out, &SHOW_LAYOUT, totals.on);
         return true;
     }
     if (strcmp(verb, "sites") == 0 && argc == 2) {

@@ -1,0 +1,142 @@
+"""The agent's C tests, compiled on this host under the sanitizers, and what its configuration refuses."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+AGENT = HERE.parents[1] / "agent"
+WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Werror")
+INCLUDE = (f"-I{AGENT / 'include'}", f"-I{AGENT / 'port' / 'posix'}")
+SOURCES = (AGENT / "src" / "ht_agent.c", AGENT / "src" / "ht_console.c", AGENT / "port" / "posix" / "ht_port_posix.c")
+MEMORY = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+THREADS = ("-fsanitize=thread",)
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run to the end; the caller judges the exit status. The deadline is for a lock that is never given back."""
+    words = [str(word) for word in command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+def compiler() -> str:
+    found = shutil.which("gcc") or shutil.which("cc")
+    if found is None:
+        pytest.skip("needs a C compiler (apt-get install gcc)")
+    return found
+
+
+def named(source: str) -> list[str]:
+    """The tests that a C file holds, so that each is one of pytest's."""
+    return re.findall(r"^ +TEST\((\w+)\),$", (HERE / source).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def build(target: Path, *arguments: str | Path) -> Path:
+    flags = ("-std=c11", "-g", "-O1", "-fno-omit-frame-pointer", "-fno-pie", "-no-pie", "-pthread")
+    built = run(compiler(), *flags, *WARNINGS, *INCLUDE, *arguments, "-o", target)
+    assert built.returncode == 0, built.stderr
+    return target
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("core") / "core", *MEMORY, HERE / "core.c")
+
+
+@pytest.fixture(scope="module", params=[MEMORY, THREADS], ids=["memory", "threads"])
+def posix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("posix") / "posix", *request.param, HERE / "posix.c", *SOURCES)
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("name", named("core.c"))
+def test_core(core: Path, name: str) -> None:
+    ended = run(core, name)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("name", [name for name in named("posix.c") if not name.startswith("chain_")])
+def test_posix_port(posix: Path, name: str) -> None:
+    ended = run(posix, name)
+    assert ended.returncode == 0, ended.stderr
+    assert not ended.stderr, "a sanitizer spoke"
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("name", ["chain_of_main", "chain_of_a_thread"])
+def test_a_backtrace_is_the_chain_of_calls_innermost_first(posix: Path, name: str) -> None:
+    if shutil.which("addr2line") is None:
+        pytest.skip("needs addr2line (apt-get install binutils)")
+    addresses = run(posix, name).stdout.split()
+    resolved = run("addr2line", "-fse", posix, *addresses).stdout.splitlines()
+    assert resolved[0::2] == ["my_malloc", "inner", "outer", "print_chain", "attached"]
+    # Call addresses: each names the line of the call itself, not the one after it.
+    lines = (HERE / "posix.c").read_text(encoding="utf-8").splitlines()
+    called = [lines[int(place.split(":")[1].split()[0]) - 1].strip() for place in resolved[1::2]]
+    assert called == [
+        "ht_on_malloc(block, 64, 80);",
+        "my_malloc(block);",
+        "inner(block);",
+        "outer(block);",
+        "print_chain(unused);",
+    ]
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize(
+    ("knob", "says"),
+    [
+        ("HT_RECORDS=1", "HT_RECORDS must be 8..1000000"),
+        ("HT_SITES=1", "HT_SITES must be 4..65000"),
+        ("HT_DEPTH=33", "HT_DEPTH must be 0..32"),
+        ("HT_FRAMES=2", "raise HT_FRAMES or lower HT_DEPTH"),
+        ("HT_FREED=100", "power of two, 8..65536 - or switch the check off"),
+        ("HT_THREADS=300", "HT_THREADS must be 1..250"),
+    ],
+)
+def test_a_contradiction_stops_the_compiler_with_the_way_out(tmp_path: Path, knob: str, says: str) -> None:
+    built = run(compiler(), f"-D{knob}", *INCLUDE, "-c", SOURCES[0], "-o", tmp_path / "a.o")
+    assert built.returncode != 0
+    assert says in built.stderr
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize(
+    "knobs", [("HT_DEPTH=0",), ("HT_CHECK_DOUBLE_FREE=0", "HT_CHECK_FREE_NULL=0"), ('HT_EOL="\\r\\n"',)]
+)
+def test_each_configuration_compiles_without_a_warning(tmp_path: Path, knobs: tuple[str, ...]) -> None:
+    for source in (*SOURCES, AGENT / "port" / "template" / "ht_port_template.c"):
+        defines = [f"-D{knob}" for knob in knobs]
+        built = run(compiler(), "-std=c11", "-O2", *WARNINGS, *defines, *INCLUDE, "-c", source, "-o", tmp_path / "a.o")
+        assert built.returncode == 0, built.stderr
+
+
+@pytest.mark.sanitizer
+def test_the_core_compiles_for_a_32_bit_target_with_records_of_16_bytes(tmp_path: Path) -> None:
+    clang = shutil.which("clang")
+    if clang is None:
+        pytest.skip("needs clang (apt-get install clang): it compiles for any target")
+    # The compiler's own headers are enough but for string.h; the record's size is a static assertion in the source.
+    (tmp_path / "string.h").write_text(
+        "#include <stddef.h>\n"
+        "void *memcpy(void *, const void *, size_t); void *memset(void *, int, size_t);\n"
+        "int memcmp(const void *, const void *, size_t); int strcmp(const char *, const char *);\n"
+        "int strncmp(const char *, const char *, size_t);\n",
+        encoding="utf-8",
+    )
+    for target in ("thumbv7m-none-eabi", "riscv32-unknown-elf", "riscv64-unknown-elf"):
+        for source in (*SOURCES[:2], AGENT / "port" / "template" / "ht_port_template.c"):
+            command = (clang, f"--target={target}", "-ffreestanding", "-std=c11", "-Wall", "-Werror", "-fsyntax-only")
+            built = run(*command, f"-I{tmp_path}", *INCLUDE, source)
+            assert built.returncode == 0, built.stderr
+
+
+def test_no_hook_allocates_or_prints() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    assert not re.search(r"\b(malloc|calloc|free|printf|snprintf|puts|fwrite)\s*\(", text)
