@@ -15,7 +15,7 @@ import msgspec
 from heaptrail.errors import EvidenceError
 from heaptrail.limits import DEFAULT_LIMITS, Limits
 from heaptrail.model.report import Frame
-from heaptrail.symbols.callsite import call_address, clean_address, ends_in_call
+from heaptrail.symbols.callsite import OTHER, RULES, call_address, clean_address, ends_in_call
 from heaptrail.symbols.demangle import demangle
 from heaptrail.symbols.elf import ElfImage, open_image
 from heaptrail.symbols.excerpts import SourceFiles
@@ -67,6 +67,7 @@ class ElfSymbolizer:
         self._extra_wrappers = extra_wrappers
         self._table: AddressTable = address_table(debug, store)
         self._region = elf.executable_ranges[0][0] if elf.executable_ranges else 0x4000_0000
+        self._lowered_by = RULES.get(elf.arch, OTHER).lower_by
         self._frames: dict[RawFrame, tuple[Frame, ...]] = {}
         self.remarks = self._remarks()
 
@@ -208,7 +209,7 @@ class ElfSymbolizer:
         here = self._table.lookup(address)
         if here and here[-1].start == address:
             return True
-        before = self._table.lookup(address - 1)
+        before = self._table.lookup(address - self._lowered_by)
         if here and before and here[-1].start == before[-1].start:
             return False
         return self._elf.symbols.is_entry(address) or self._debug.symbols.is_entry(address)

@@ -14,6 +14,7 @@ is kept between runs. Facts that its documentation does not state and that were 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from typing import TYPE_CHECKING, Any
@@ -55,26 +56,29 @@ class AddressTable:
         self._cache = cache
         self._base = base
         self._thumb = int(thumb)
+        self._last: tuple[int, list[Location]] = (-1, [])
         self.failure = failure
 
     def lookup(self, address: int) -> list[Location]:
         """The functions at `address`, innermost inlined one first; empty where nothing is known."""
+        if address == self._last[0]:  # a return address is looked at twice in a row: as an entry, then as a call
+            return self._last[1]
         offset = (address | self._thumb) - self._base
-        if self._cache is None or not 0 <= offset < _REACH:
-            return []
-        try:
-            found = self._cache.lookup(offset)
-        except SymbolicError:
-            return []
-        return [
-            Location(
-                item.symbol[:_NAME_CHARACTERS] or None if item.symbol != "?" else None,
-                item.full_path[:_NAME_CHARACTERS] if item.full_path else None,
-                item.line,
-                (item.sym_addr + self._base) & ~self._thumb,
-            )
-            for item in found
-        ]
+        found: list[Any] = []
+        if self._cache is not None and 0 <= offset < _REACH:
+            with contextlib.suppress(SymbolicError):
+                found = self._cache.lookup(offset)
+        locations = [self._location(item) for item in found]
+        self._last = (address, locations)
+        return locations
+
+    def _location(self, item: Any) -> Location:  # noqa: ANN401 - symbolic's SourceLocation is untyped
+        return Location(
+            item.symbol[:_NAME_CHARACTERS] if item.symbol and item.symbol != "?" else None,
+            item.full_path[:_NAME_CHARACTERS] if item.full_path else None,
+            item.line,
+            (item.sym_addr + self._base) & ~self._thumb,
+        )
 
 
 def cache_name(image: ElfImage) -> str:
