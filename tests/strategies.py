@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import types
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 from hypothesis import strategies as st
+
+from heaptrail.model.report import Report
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 # --- Console lines that are none of ours ---------------------------------------------------------------------------
 
@@ -90,3 +96,61 @@ def print_listing(records: list[MemleakRecord]) -> list[str]:
         lines.append(f"{head}, thread = {record.task}")
         lines += [f"        backtrace : 0x{pc:08X}" for pc in record.frames]
     return lines
+
+
+# --- reports: any record, built from its own annotations -----------------------------------------------------------
+
+HOSTILE_TEXTS = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '" onmouseover="alert(1)',
+    "\x1b[2J\x1b]0;title\x07",
+    "\x9b31m",
+    "\u202egnp.exe",
+    "\udc80\ud800",
+    "{{ 7 * 7 }}{% raw %}",
+    "]]>--><!--",
+    "name\r\nwith\tlines",
+    "\x00",
+    "\U000e0041",
+)
+
+texts = st.one_of(st.text(max_size=30), st.sampled_from(HOSTILE_TEXTS), st.text(st.characters(), max_size=8))
+"""Any text that a device may have sent: every category of Unicode, lone surrogates too."""
+
+
+def records(record: type[T]) -> st.SearchStrategy[T]:
+    """Any valid instance of a msgspec record, its fields drawn by their annotations."""
+    hints = get_type_hints(record)
+    fields = {field.name: _values(hints[field.name]) for field in msgspec.structs.fields(record)}
+    return st.builds(record, **fields)
+
+
+def _values(hint: Any) -> st.SearchStrategy[Any]:
+    arguments = get_args(hint)
+    match get_origin(hint):
+        case origin if origin is Literal:
+            found: st.SearchStrategy[Any] = st.sampled_from(arguments)
+        case origin if origin in (Union, types.UnionType):
+            found = st.one_of([_values(argument) for argument in arguments])
+        case origin if origin is tuple and arguments[-1] is ...:
+            found = st.lists(_values(arguments[0]), max_size=3).map(tuple)
+        case origin if origin is tuple:
+            found = st.tuples(*[_values(argument) for argument in arguments])
+        case origin if origin is dict:
+            found = st.dictionaries(_values(arguments[0]), _values(arguments[1]), max_size=3)
+        case _:
+            found = _PLAIN[hint] if hint in _PLAIN else st.deferred(lambda: records(hint))
+    return found
+
+
+_PLAIN: dict[Any, st.SearchStrategy[Any]] = {
+    str: texts,
+    int: st.integers(),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    bool: st.booleans(),
+    type(None): st.none(),
+}
+
+reports = records(Report)
+"""Any valid report, sensible or not."""
