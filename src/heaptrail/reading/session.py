@@ -140,10 +140,11 @@ class Session:
         line = Line(text, self.line, self.boot, self._cycle, self._t_s)
         telling = False
         for dialect in self._dialects:
-            triggered = any(trigger in raw for trigger in dialect.triggers)
-            telling |= triggered
-            if triggered or dialect.wants:
-                yield from self._heard(dialect, list(dialect.feed(line)))
+            wanted = dialect.wants
+            if wanted or any(trigger in raw for trigger in dialect.triggers):
+                found = list(dialect.feed(line))
+                telling |= bool(found) or dialect.wants >= max(1, wanted)  # what it does not know uses up its patience
+                yield from self._heard(dialect, found)
         if cut and telling:
             yield self._problem("cut_line", "the last line has no line end, so the log may have been cut there")
 
