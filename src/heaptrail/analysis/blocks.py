@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from heaptrail.analysis.bounds import spent_alpha, unseen_loss
@@ -26,11 +26,16 @@ _ORDER: tuple[SiteClass, ...] = ("leak", "held_until_teardown", "undecided", "bo
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Bytes per unit of the listings' axis, with limits."""
+    """Footprint bytes per unit of the listings' axis: by now, with limits, and the mean over the window.
+
+    `speeding` says that the two differ, because a site clearly speeds up.
+    """
 
     low: float
     estimate: float
     high: float
+    mean: float
+    speeding: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | No
         window=window,
         alpha=alpha,
         sites=tuple(verdicts[i] for i in order),
-        growing=_growing_rate(found, cohorts, repetitions, judged, alpha),
+        growing=_growing_rate(found, cohorts, repetitions, judged),
         arriving=sum(
             cohort.estimate for cohort, result in zip(cohorts, judged, strict=True) if result.site_class == "undecided"
         ),
@@ -104,23 +109,7 @@ def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | No
 
 def _muted(cohort: Cohort) -> Cohort:
     """The same survivors over a window too short to judge them by."""
-    if not cohort.leaks:
-        return cohort
-    return Cohort(
-        leaks=False,
-        why_not="short",
-        events=cohort.events,
-        survivors=cohort.survivors,
-        low=cohort.low,
-        estimate=cohort.estimate,
-        high=cohort.high,
-        blocks_per_unit=cohort.blocks_per_unit,
-        oldest=cohort.oldest,
-        stop_high=cohort.stop_high,
-        births=cohort.births,
-        amounts=cohort.amounts,
-        begins=cohort.begins,
-    )
+    return replace(cohort, leaks=False, why_not="short") if cohort.leaks else cohort
 
 
 def _enough(found: Histories, window: Window) -> bool:
@@ -154,34 +143,30 @@ def _mean_size(site: SiteHistory) -> float:
 
 
 def _growing_rate(
-    found: Histories,
-    cohorts: list[Cohort],
-    repetitions: list[Repetition | None],
-    judged: list[Classified],
-    alpha: float,
+    found: Histories, cohorts: list[Cohort], repetitions: list[Repetition | None], judged: list[Classified]
 ) -> Rate | None:
-    del alpha
-    low = high = 0.0
-    total = 0.0
-    any_growing = False
+    """The sum over the growing sites; limits add as independent errors, below and above."""
+    total = mean = below = above = 0.0
+    speeding = any_growing = False
     for site, cohort, repetition, result in zip(found.sites, cohorts, repetitions, judged, strict=True):
         if result.site_class not in GROWING:
             continue
         any_growing = True
-        size = _mean_size(site)
         if repetition is not None and repetition.steady:
-            middle = repetition.per_unit * size
+            size = _mean_size(site)
+            total += repetition.per_unit * size
+            mean += repetition.per_unit * size
             slack = size / max(repetition.span, 1.0)  # one block more or less at either end
-            below, above = slack, slack
-        else:
-            middle = cohort.estimate
-            below, above = cohort.estimate - cohort.low, cohort.high - cohort.estimate
-        total += middle
-        low += below * below
-        high += above * above
+            below, above = below + slack**2, above + slack**2
+            continue
+        total += cohort.estimate
+        mean += cohort.mean
+        speeding = speeding or cohort.speeding
+        below += (cohort.estimate - cohort.low) ** 2
+        above += (cohort.high - cohort.estimate) ** 2
     if not any_growing or found.unit == "dump":
         return None
-    return Rate(max(total - math.sqrt(low), 0.0), total, total + math.sqrt(high))
+    return Rate(max(total - math.sqrt(below), 0.0), total, total + math.sqrt(above), mean, speeding)
 
 
 def _bound(

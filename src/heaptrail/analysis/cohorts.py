@@ -30,6 +30,8 @@ _OLDER_THAN_DEATH = 1.5
 _MIN_OLD_SHARE = 0.34
 _SLOWING_LOG_LIKELIHOOD = 0.5
 _YOUNG = 1 / 8
+_CLEARLY = 2.6  # standard errors
+_SHORTEST_PART = 4.0
 _RECENT_SHARES = (1.0, 0.5, 0.25, 0.125, 0.0625)  # of the run: the parts whose worst is the stop bound
 
 
@@ -73,7 +75,9 @@ class Cohort:
         why_not: The first condition that does not, as a word; empty when it leaks.
         events: Distinct cycles in which survivors were born, in the window.
         survivors: How many blocks those are.
-        low, estimate, high: Footprint bytes per unit of the axis over the window.
+        mean: Footprint bytes per unit of the axis over the window.
+        low, estimate, high: The rate by now, with limits: the mean unless the site clearly speeds up.
+        speeding: It does.
         blocks_per_unit: Survivors per unit of the axis.
         oldest: Age of the oldest survivor, in units of the axis.
         stop_high: The greatest upper limit of the rate over the window, its last half and its last quarter.
@@ -86,9 +90,11 @@ class Cohort:
     why_not: str
     events: int
     survivors: int
+    mean: float
     low: float
     estimate: float
     high: float
+    speeding: bool
     blocks_per_unit: float
     oldest: float
     stop_high: float
@@ -123,15 +129,19 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
     begins, why_not = _conditions(places, arrivals, window)
     kept = places >= math.floor(begins)
     width = window.width - begins
-    low, estimate, high = rate_limits(amounts[kept], width, alpha)
+    low, mean, high = rate_limits(amounts[kept], width, alpha)
+    faster, at_most = _speed_up((places[kept] - begins) / width if width > 0 else places[kept], amounts[kept])
+    ahead = 2 * (window.now - begins) / width - 1 if width > 0 else 1.0  # the rate now, beyond the window's end
     return Cohort(
         leaks=not why_not,
         why_not=why_not,
         events=len(places),
         survivors=len(births),
         low=low,
-        estimate=estimate,
-        high=high,
+        mean=mean,
+        estimate=mean * (1 + faster * ahead),
+        high=high * (1 + at_most * ahead),
+        speeding=faster > 0,
         blocks_per_unit=int((births >= begins).sum()) / width if width > 0 else 0.0,
         oldest=window.now - float(births[0]) if len(births) else 0.0,
         stop_high=_stop_high(arrivals, window, alpha),
@@ -205,17 +215,36 @@ def _in_bursts(where: FloatArray) -> bool:
 def _stop_high(arrivals: _Arrivals, window: Window, alpha: float) -> float:
     """The worst of the run and its recent parts: what the site may lose per unit at most by now.
 
-    The young count here as if they were lost, unless the site has freed blocks that were older than they are.
+    The young count here as if they were lost, save those younger than what the site has freed before.
     """
     births = np.concatenate((arrivals.births, arrivals.young))
     sizes = np.concatenate((arrivals.sizes, arrivals.young_sizes))
-    kept = (window.now - births) > _OLDER_THAN_DEATH * arrivals.oldest_death
-    births, sizes = births[kept], sizes[kept]
+    until = min(window.now - _OLDER_THAN_DEATH * arrivals.oldest_death, window.now)
+    if until <= 0:  # blocks live here for as long as the window is: all may be lost
+        until = window.now
     worst = 0.0
     part = alpha / len(_RECENT_SHARES)
     for share in _RECENT_SHARES:
-        width = window.now * share
-        if width < 4:
+        width = until * share
+        if width < _SHORTEST_PART:
             break
-        worst = max(worst, rate_limits(sizes[births >= window.now - width], width, 2 * part)[2])
+        recent = sizes[(births >= until - width) & (births < until)]
+        worst = max(worst, rate_limits(recent, width, 2 * part)[2])
     return worst
+
+
+def _speed_up(where: FloatArray, amounts: FloatArray) -> tuple[float, float]:
+    """How much faster than its mean the site loses at the window's end, as a share of the mean, with an upper limit.
+
+    The first moment of the places (shares of the window) tells a rate that grows evenly with time from a steady one,
+    which lies at the middle. Both are 0 where the difference may be chance.
+    """
+    total = float(amounts.sum())
+    if len(where) < _MIN_EVENTS_LATE or total <= 0:
+        return 0.0, 0.0
+    effective = total**2 / float(amounts @ amounts)
+    error = 1 / math.sqrt(12 * effective)
+    lead = float(amounts @ where) / total - 0.5
+    if lead < _CLEARLY * error:
+        return 0.0, 0.0
+    return min(6 * lead, 1.0), min(6 * (lead + _CLEARLY * error), 1.0)

@@ -54,6 +54,8 @@ class HeapView:
             and self.allowed
             and self.trend.points >= MIN_POINTS_ALONE
             and self.series.unit != "reading"
+            # More in use within a cycle also lowers its highest reading a little; a loss must exceed that.
+            and self.trend.estimate * self.trend.span > self.series.swing
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Bytes of `free` lost per unit (`cycle`, `hour`, or mere order), with limits."""
+    """Bytes of `free` lost per unit (`cycle`, `hour`, or mere order), with limits; `speeding` when it clearly grows."""
 
     low: float
     estimate: float
     high: float
     unit: str
+    speeding: bool = False
 
 
 def loss_of(view: HeapView, blocks: BlockView | None) -> Loss | None:
@@ -35,12 +37,16 @@ def loss_of(view: HeapView, blocks: BlockView | None) -> Loss | None:
     if rate is None or blocks is None or blocks.found.unit != unit:
         if trend is not None and unit != "reading" and (trend.falling or blocks is None):
             return Loss(max(trend.low, 0.0), trend.estimate, trend.high, unit)
-        return None if rate is None or blocks is None else Loss(rate.low, rate.estimate, rate.high, blocks.found.unit)
+        return (
+            None
+            if rate is None or blocks is None
+            else Loss(rate.low, rate.estimate, rate.high, blocks.found.unit, rate.speeding)
+        )
     if trend is None or not trend.falling:
-        return Loss(rate.low, rate.estimate, rate.high, unit)
+        return Loss(rate.low, rate.estimate, rate.high, unit, rate.speeding)
     if rate.high < trend.low:  # something that no listing shows takes part of the loss
         return Loss(max(trend.low, 0.0), trend.estimate, trend.high, unit)
-    return Loss(rate.low, rate.estimate, rate.high, unit)
+    return Loss(rate.low, rate.estimate, rate.high, unit, rate.speeding)
 
 
 def per_hour(loss: Loss | None, view: HeapView | None) -> Interval | None:
@@ -75,8 +81,13 @@ def exhaustion(
         worst = max(worst, bound.bytes_per_cycle if bound is not None else 0.0)
         if blocks is not None and blocks.bound is not None:
             worst = max(worst, blocks.bound)
+    soonest = left / worst if worst > 0 else None
+    if loss.speeding and soonest is not None:
+        # A rate that grew from nothing to `worst` over the run and goes on growing: worst * t + worst / run * t^2 / 2.
+        run = max(view.series.last_x, 1e-9)
+        soonest = run * (math.sqrt(1 + 2 * left / (worst * run)) - 1)
     span = Interval(
-        low=left / worst if worst > 0 else None,
+        low=soonest,
         estimate=left / loss.estimate,
         high=left / loss.low if loss.low > 0 else None,
     )

@@ -30,12 +30,16 @@ _SECONDS_PER_HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The points of one boot: `x` in the series' unit, `free` in bytes; `largest` where the log prints it."""
+    """The points of one boot: `x` in the series' unit, `free` in bytes; `largest` where the log prints it.
+
+    `swing` is the usual distance in bytes between the highest and the lowest reading that one point stands for.
+    """
 
     boot: int
     x: FloatArray
     free: FloatArray
     largest: FloatArray | None = None
+    swing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,11 @@ class HeapSeries:
     def idle_free(self) -> float:
         """What a cycle leaves free at the end of the run: the last point of the last boot, in bytes."""
         return float(self.curves[-1].free[-1]) if self.curves else self.last_free
+
+    @property
+    def swing(self) -> float:
+        """The usual distance between the highest and the lowest reading within a point, in bytes."""
+        return max((curve.swing for curve in self.curves), default=0.0)
 
     @property
     def points(self) -> int:
@@ -181,7 +190,8 @@ def _anchored(boot: int, rows: FloatArray, unit: Axis) -> Curve:
     where = np.add.reduceat(x, starts) / counts
     free = np.maximum.reduceat(rows[:, 1], starts)
     largest = np.fmax.reduceat(rows[:, 2], starts)
-    return Curve(boot, where, free, None if np.isnan(largest).any() else largest)
+    swing = float(np.median(free - np.minimum.reduceat(rows[:, 1], starts)))
+    return Curve(boot, where, free, None if np.isnan(largest).any() else largest, swing)
 
 
 def _cycle_length(group: Sequence[HeapSample]) -> tuple[float | None, bool]:

@@ -37,14 +37,15 @@ def favours_slowing(ages: FloatArray, record: Sequence[tuple[float, float]], set
     ends = np.array([end for _, end in record])
     longest = float(ends.max())
     rarer = [_log_likelihood(1 / (at + c), float(np.log((ends + c) / (begins + c)).sum())) for c in _ORIGINS]
-    for tau in (longest * share for share in _TAU_SHARES):
-        rarer.append(_log_likelihood(np.exp(-at / tau), _fading(tau, begins, ends)))
+    taus = [longest * share for share in _TAU_SHARES]
+    rarer += [_log_likelihood(np.exp(-at / tau), _fading(tau, begins, ends)) for tau in taus]
     width = float((ends - begins).sum())
     even = [_log_likelihood(np.ones_like(at), width)]
     if settled > 0:
         inside = float((np.minimum(ends, settled) - np.minimum(begins, settled)).sum())
         for amount in _FILL_AMOUNTS:
-            even.append(_log_likelihood(1 + amount * (at < settled), width + amount * inside))
+            flat = 1.0 + amount * (at < settled).astype(np.float64)
+            even.append(_log_likelihood(flat, width + amount * inside))
             for tau in (settled / 3, settled / 6):
                 density = 1 + amount * np.exp(-at / tau)
                 even.append(_log_likelihood(density, width + amount * _fading(tau, begins, ends)))

@@ -27,6 +27,9 @@ _PLAUSIBLE_BIC = 4.0  # models this near to the best stay in the race
 _NOISE_FLOOR_BYTES = 4.0  # readings are multiples of 8; a perfect fit is not perfect knowledge
 _MIN_POINTS = 4  # of a boot; fewer cannot show both a level and a slope
 _EPOCHS = 12
+# For the yes or no of a fall, on each of the whole run and its second half. It is not spent over looks: what raises
+# false alarms is the shape of innocent curves, which the least favourable model answers; the rate is measured.
+_DECIDING_ALPHA = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +125,19 @@ def _robust(pieces: Sequence[Piece], alpha: float) -> Trend:
     best = min(scores)
     plausible = [model for model, score in zip(fitted, scores, strict=True) if score <= best + _PLAUSIBLE_BIC]
     line = fitted[0]
-    quantile = {id(model): float(stats.t.ppf(1 - alpha / 2, model.dof)) for model in (*plausible, line)}
+    quantile = {id(model): _quantile(alpha, model) for model in (*plausible, line)}
     low = min(model.slope - quantile[id(model)] * model.error for model in plausible)
+    certain = min(model.slope - _quantile(_DECIDING_ALPHA, model) * model.error for model in plausible)
     high = max(model.slope + quantile[id(model)] * model.error for model in (*plausible, line))
     centre = fitted[int(np.argmin(scores))]
-    falling = low > 0 and _goes_on(pieces) and _is_spread(pieces)
+    falling = certain > 0 and _goes_on(pieces) and _is_spread(pieces)
     line_low = line.slope - quantile[id(line)] * line.error
     return Trend(
         low=low,
         estimate=centre.slope,
         high=high,
         falling=falling,
-        slowing=line_low > 0 and not falling and (centre.shape != "line" or low <= 0),
+        slowing=line_low > 0 and not falling and (centre.shape != "line" or certain <= 0),
         recent=False,
         points=len(y),
         span=float(sum(piece.x[-1] - piece.x[0] for piece in pieces)),
@@ -147,6 +151,10 @@ def _robust(pieces: Sequence[Piece], alpha: float) -> Trend:
             for piece in pieces
         ),
     )
+
+
+def _quantile(alpha: float, model: _Fitted) -> float:
+    return float(stats.t.ppf(1 - alpha / 2, model.dof))
 
 
 def _levels(pieces: Sequence[Piece]) -> FloatArray:

@@ -117,7 +117,7 @@ def _by_sites(view: HeapView, blocks: BlockView, evidence: Evidence, settings: J
     balance = None
     lines = list(said)
     if same_axis and view.trend is not None and rate is not None and view.series.unit == "cycle":
-        balance = books_of(view.trend.estimate, rate.estimate, view.trend.span, evidence.footprint)
+        balance = books_of(view.trend.estimate, rate.mean, view.trend.span, evidence.footprint)
     if view.trend is not None and view.trend.falling:
         lines.append(reasons.falls(view))
     if balance is not None:
@@ -249,7 +249,7 @@ def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Out
     growing = blocks.of_class(*GROWING)
     if growing:
         rate = blocks.growing
-        loss = Loss(rate.low, rate.estimate, rate.high, blocks.found.unit) if rate is not None else None
+        loss = Loss(rate.low, rate.estimate, rate.high, blocks.found.unit, rate.speeding) if rate is not None else None
         lines = [*reasons.growing_sites(growing), "No heap reading was found, so that the books cannot be balanced."]
         held = blocks.of_class("held_until_teardown")
         if held:
