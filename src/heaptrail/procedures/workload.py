@@ -57,7 +57,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One thing to do on the console, in the order of the fields.
 
     Args:
-        send: Text to type; Enter follows unless `enter` is false. A control character is written as TOML writes it (SPEC.md).
+        send: Text to type; Enter follows unless `enter` is false. It may hold control characters.
         expect: Regular expression of what must then appear; None goes on when the line is quiet.
         sleep_s: Pause after that.
         timeout_s: How long `expect` may take.
