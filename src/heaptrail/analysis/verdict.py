@@ -18,6 +18,7 @@ from heaptrail.analysis.bounds import cycles_needed
 from heaptrail.analysis.heaps import MIN_POINTS_ALONE, HeapView, view_heap
 from heaptrail.analysis.outlook import Loss, exhaustion, loss_of, per_hour
 from heaptrail.analysis.reconcile import books_of
+from heaptrail.analysis.running import readings_while_running
 from heaptrail.analysis.series import heap_series
 from heaptrail.model.verdict import Fit, Interval, UpperBound, Verdict
 from heaptrail.units import format_rate, plural
@@ -55,7 +56,8 @@ def judge(evidence: Evidence, settings: JudgeSettings) -> Verdict:
         The verdict on the worst heap, with reasons that name it, and a class for every site. Never raises for any
         evidence that its types allow.
     """
-    views = [view_heap(series, settings) for series in heap_series(evidence.samples)]
+    samples = readings_while_running(evidence.samples, evidence.marks)
+    views = [view_heap(series, settings) for series in heap_series(samples)]
     main = _main_heap(views)
     blocks = view_blocks(evidence, settings, main)
     if main is None:
