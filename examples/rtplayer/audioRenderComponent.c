@@ -13,7 +13,9 @@ typedef struct {
 __attribute__((always_inline)) static inline void startSoundDevice(AudioRender *render)
 {
     render->started = RTSoundDeviceStart(&render->device) == 0;
-    if (!render->started) {
+    if (render->started) {
+        rtplayer_started();
+    } else {
         rtplayer_failed();
     }
 }

@@ -116,7 +116,7 @@ static void run_command(int argc, const char *argv[])
     } else if (strcmp(name, "help") == 0) {
         print_help();
     } else {
-        console_line("%s: not a command, or not so; help lists them", name);
+        console_line("%.40s: not a command, or not so; help lists them", name);
     }
 }
 

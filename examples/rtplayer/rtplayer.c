@@ -11,14 +11,15 @@ enum event { EVENT_END, EVENT_START, EVENT_LOOP, EVENT_ROUND_DONE, EVENT_FAILED 
 
 typedef struct {
     pipeline line;
-    queue to_application, to_engine;
+    queue to_application, to_engine, to_console;
     task *application, *engine, *demux, *decode, *render;
 } player;
 
 static rtplayer_options configured;
 static player *playing;
 static atomic_bool quitting;
-static atomic_bool failed; /* this round; told once, so that no queue fills with it */
+static atomic_bool announced; /* whether the first start came about */
+static atomic_bool failed;    /* this round; told once, so that no queue fills with it */
 
 void rtplayer_configure(const rtplayer_options *options) { configured = *options; }
 
@@ -26,8 +27,19 @@ bool rtplayer_quitting(void) { return atomic_load(&quitting); }
 
 void rtplayer_round_done(void) { queue_put(&playing->to_engine, EVENT_ROUND_DONE); }
 
+/* The console waits for the first of these. */
+static void announce(bool started)
+{
+    if (!atomic_exchange(&announced, true)) {
+        queue_put(&playing->to_console, started);
+    }
+}
+
+void rtplayer_started(void) { announce(true); }
+
 void rtplayer_failed(void)
 {
+    announce(false);
     if (!atomic_exchange(&failed, true)) {
         queue_put(&playing->to_engine, EVENT_FAILED);
     }
@@ -156,11 +168,13 @@ bool rtplayer_play(const char *path)
         return false;
     }
     demux_set_round(configured.round_s);
-    queue *queues[] = {&p->line.to_demux, &p->line.to_decoder, &p->line.to_render, &p->to_engine, &p->to_application};
+    queue *queues[] = {&p->line.to_demux, &p->line.to_decoder, &p->line.to_render,
+                       &p->to_engine,     &p->to_application,  &p->to_console};
     for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
         queue_init(queues[i]);
     }
     atomic_store(&quitting, false);
+    atomic_store(&announced, false);
     playing = p;
     /* From the end of the line to its beginning: what is made so far can always be ended. */
     p->render = task_create("AudioRender", 6, 0x7d40, AudioRender_task, &p->line);
@@ -181,7 +195,7 @@ bool rtplayer_play(const char *path)
         playing = NULL;
         return false;
     }
-    return true;
+    return queue_get(&p->to_console) != 0;
 }
 
 bool rtplayer_loop(void)

@@ -12,7 +12,8 @@ typedef struct {
 
 void rtplayer_configure(const rtplayer_options *options);
 
-/* Play a WAV file (IMA ADPCM, mono, 8 to 48 kHz). False with a line on the console. */
+/* Play a WAV file (IMA ADPCM, mono, 8 to 48 kHz). Returns when its first sound is on the way, or cannot be: false with
+ * a line on the console. */
 bool rtplayer_play(const char *path);
 /* From now on begin again at the end of each round. */
 bool rtplayer_loop(void);
@@ -22,6 +23,7 @@ bool rtplayer_quit(void);
 /* -- For the player's own tasks ------------------------------------------------------------------------------------ */
 
 bool rtplayer_quitting(void);
+void rtplayer_started(void);
 /* The round's sound has been played, or it cannot be: what it was is on the console already. */
 void rtplayer_round_done(void);
 void rtplayer_failed(void);

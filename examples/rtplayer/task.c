@@ -67,6 +67,7 @@ task *task_create(const char *name, unsigned priority, size_t stack_bytes, task_
     memset(made->stack, STACK_FILL, made->stack_bytes);
     (void)snprintf(made->name, sizeof made->name, "%s", name);
     made->priority = priority;
+    atomic_store(&made->stack_current, (uintptr_t)made->stack + made->stack_bytes); /* until it first runs */
     made->body = body;
     made->argument = argument;
 
