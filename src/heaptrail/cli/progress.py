@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from heaptrail.procedures.hunt import HuntProgress
     from heaptrail.reading import Progress
 
 _BAR_FROM_BYTES = 20_000_000
@@ -46,3 +47,34 @@ def reading_progress() -> Iterator[Progress | None]:
         yield advance
     finally:
         bar.stop()
+
+
+@contextmanager
+def hunt_progress() -> Iterator[Callable[[HuntProgress], None] | None]:
+    """One line that says what happens on the device now, how far it is, and the latest free heap."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("{task.fields[phase]:<8}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[free]}"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("", total=None, phase="", free="")
+
+    def tell(step: HuntProgress) -> None:
+        free = "" if step.free_bytes is None else f"free {step.free_bytes:,} B"
+        bar.update(
+            task, description=step.text, completed=step.done, total=step.total or None, phase=step.phase, free=free
+        )
+
+    with bar:
+        yield tell

@@ -1,0 +1,5 @@
+"""`python -m heaptrail`."""
+
+from heaptrail.cli import main
+
+main()
