@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 import msgspec
 from hypothesis import strategies as st
 
-from heaptrail.model.report import Report
+from heaptrail.model.report import SCHEMA, Report
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -152,5 +152,5 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     type(None): st.none(),
 }
 
-reports = records(Report)
+reports = records(Report).map(lambda report: msgspec.structs.replace(report, schema=SCHEMA))
 """Any valid report, sensible or not."""

@@ -58,7 +58,14 @@ def curve(series: Series, *, key: str, named: bool) -> Chart:
     layout["annotations"] = [_boot_note(boot, x) for boot, x in starts] if len(starts) <= _BOOTS_NAMED else []
     layout["xaxis"] = {**_axis_style(axis.title), **axis.ticks}
     layout["yaxis"] = {**_axis_style("free bytes"), "tickformat": ",d", "range": _y_range(series)}
-    layout["legend"] = {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "font": {"color": "var(--muted)"}}
+    layout["legend"] = {
+        "orientation": "h",
+        "x": 0,
+        "y": 0,
+        "yref": "container",
+        "yanchor": "bottom",
+        "font": {"color": "var(--muted)"},
+    }
     layout["hovermode"] = "closest"
     return Chart(
         key=key,

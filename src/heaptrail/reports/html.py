@@ -70,7 +70,7 @@ class HtmlRenderer:
                 css=Markup(_asset("report.css")),  # noqa: S704 - our own file
                 own_script=Markup(own),  # noqa: S704 - our own file
                 plotly_script=Markup(plotly),  # noqa: S704 - the installed package's own file
-                script_hashes=" ".join(_csp_hash(script) for script in (plotly, own) if script),
+                script_hashes=Markup(" ").join(_csp_hash(script) for script in (plotly, own) if script),
                 palette=PALETTE,
             )
         )
@@ -135,9 +135,9 @@ def _asset(name: str) -> str:
     return files("heaptrail.reports").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _csp_hash(script: str) -> str:
+def _csp_hash(script: str) -> Markup:
     digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    return Markup(f"'sha256-{base64.b64encode(digest).decode()}'")  # noqa: S704 - base64 of our own making
 
 
 def _json_for_script(value: Any) -> Markup:  # noqa: ANN401 - the JSON types
@@ -175,13 +175,15 @@ def _key_figures(report: Report) -> list[tuple[str, str, str]]:
 
 
 def _split(findings: Sequence[Finding]) -> _Split:
+    grows = any(finding.finding_class in wording.GROWING for finding in findings)
+    opened = wording.GROWING if grows else ("undecided",)
     full: list[tuple[int, Finding, bool]] = []
     rest: list[tuple[int, Finding]] = []
     sites = 0
     for rank, finding in enumerate(findings, start=1):
         sites += len(finding.sites)
         if sites <= _SITES_IN_FULL:
-            full.append((rank, finding, finding.finding_class in wording.GROWING and sites <= _OPEN_SITES))
+            full.append((rank, finding, finding.finding_class in opened and sites <= _OPEN_SITES))
         else:
             rest.append((rank, finding))
     return _Split(full, rest)

@@ -27,7 +27,7 @@ _BYTES_AT_MOST: Final = 1 << 30
 
 
 class JsonRenderer:
-    """JSON for programs, indented and in a stable order; `heaptrail render` makes the other formats from it."""
+    """JSON for programs and for `heaptrail render`, indented and in a stable order."""
 
     name: ClassVar[str] = "json"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)

@@ -125,10 +125,8 @@ def _verdict(page: _Page, report: Report) -> None:
     text = Text(printable(report.headline))
     text.stylize(_VERDICT_STYLES[report.verdict], 0, len(wording.VERDICTS[report.verdict]) + 1)
     page.line(text)
-    said = report.headline.casefold()
-    for reason in report.reasons:
-        if reason.rstrip(".").casefold() not in said:  # the headline of `inconclusive` is its first reason
-            page.line(printable(reason), first="  - ")
+    for reason in wording.further_reasons(report):
+        page.line(printable(reason), first="  - ")
 
 
 def _figures(page: _Page, report: Report) -> None:

@@ -44,7 +44,7 @@ def bytes_text(value: float | None) -> str:
 
 def share_text(share: float) -> str:
     """A share of one as percent, `99.6 %`; only all of it is `100 %`, and only nothing is `0 %`."""
-    if not math.isfinite(share):
+    if not math.isfinite(share * 100):
         return UNKNOWN
     percent = round(share * 100, 1)
     if 0 < share < 1:
@@ -77,6 +77,12 @@ def interval_text(interval: Interval | None, write: Callable[[float], str]) -> t
     if low:
         return estimate, f"{low} or more"
     return estimate, f"{high} or less" if high else ""
+
+
+def further_reasons(report: Report) -> tuple[str, ...]:
+    """The reasons that the headline does not say already (that of `inconclusive` is its first reason)."""
+    said = report.headline.casefold()
+    return tuple(reason for reason in report.reasons if reason.rstrip(".").casefold() not in said)
 
 
 def loss_per_cycle(report: Report) -> tuple[str, str]:

@@ -145,8 +145,10 @@ LEAK_FINDING = Finding(
         "at teardown 1 block of each site was freed, 11 stayed",
     ),
     advice=(
-        "The last block goes at teardown and the earlier ones stay: the pointer is probably overwritten by the next "
-        "cycle's allocation. Free it before allocating again, or allocate once where its owner is created.",
+        (
+            "The last block goes at teardown and the earlier ones stay: the pointer is probably overwritten by the "
+            "next cycle's allocation. Free it before allocating again, or allocate once where its owner is created."
+        ),
     ),
 )
 
@@ -170,10 +172,11 @@ def _innocent(finding_class: str, function: str, file: str, line: int, *, blocks
         tasks=(task,),
         addresses=tuple(0x08700000 + line * 64 + n * size for n in range(blocks)),
     )
+    name = file.rsplit("/", 1)[-1]
     ending = {"bounded": ", which does not grow any further", "one_time": ", allocated once"}.get(finding_class, "")
     return Finding(
         finding_class=finding_class,  # type: ignore[arg-type]
-        summary=f"{function} ({file.rsplit('/', 1)[-1]}:{line}) holds {plural(blocks, 'block')} of {size:,} B (0x{size:x}){ending}",
+        summary=f"{function} ({name}:{line}) holds {plural(blocks, 'block')} of {size:,} B (0x{size:x}){ending}",
         sites=(site,),
         live_blocks=blocks,
         live_bytes=blocks * size,
@@ -346,7 +349,8 @@ def no_leak() -> Report:
     return Report(
         verdict="no_leak",
         headline=(
-            "No leak: the loss is below 31 B per cycle with 99% confidence, for leaks whose single loss is at most 256 B."
+            "No leak: the loss is below 31 B per cycle with 99% confidence, "
+            "for leaks whose single loss is at most 256 B."
         ),
         reasons=(
             "Free memory changed by +0.4 B per cycle (-28 to 31 B with 99% confidence) over 60 cycles.",
