@@ -12,6 +12,7 @@
 #include "heap_4.h"
 #include "ht_agent.h"
 #include "ht_port_posix.h"
+#include "library.h"
 #include "rtplayer.h"
 #include "sink.h"
 #include "system.h"
@@ -78,6 +79,7 @@ static void print_help(void)
                  "rtpc q               quit playback\n"
                  "free [rounds]        heap and tasks, once a second\n"
                  "memleak ...          the tracer; alone it prints its usage\n"
+                 "fault N              damaged tags in the next N rounds (with --error-path)\n"
                  "reboot               start again with an empty heap\n"
                  "help                 this\n");
 }
@@ -111,6 +113,11 @@ static void run_command(int argc, const char *argv[])
         if (played) {
             console_line("rtplayer_test: playback ended");
         }
+    } else if (strcmp(name, "fault") == 0 && argc == 2) {
+        long rounds = strtol(argv[1], NULL, 10);
+        if (!library_fault(rounds > 0 ? (unsigned)rounds : 0)) {
+            console_line("fault: start the program with --error-path");
+        }
     } else if (strcmp(name, "reboot") == 0) {
         reboot_program();
     } else if (strcmp(name, "help") == 0) {
@@ -136,6 +143,9 @@ static void usage(FILE *to)
                 "  --rounds-per-second N   at most N rounds of playback begin in a second (default: no cap)\n"
                 "  --round-ms N            sound in one round, whatever the file's length (default: the file's)\n"
                 "  --sink FILE             write what is played there: 48 kHz, mono, 16 bits\n"
+                "  --drip N                every N rounds, lose one more block of 24 bytes\n"
+                "  --cache N               a cache that grows for N rounds and then is full: no leak\n"
+                "  --error-path            read tags each round; the command `fault N` damages those of N rounds\n"
                 "  --help\n",
                 to);
 }
@@ -154,13 +164,16 @@ static double number(const char *option, const char *given, double least)
 
 static void read_options(int argc, char *argv[])
 {
-    enum { SPEED = 1, RATE, ROUND, SINK, HELP };
+    enum { SPEED = 1, RATE, ROUND, SINK, DRIP, CACHE, ERROR_PATH, HELP };
     static const struct option OPTIONS[] = {
         {"speed", required_argument, NULL, SPEED},   {"rounds-per-second", required_argument, NULL, RATE},
         {"round-ms", required_argument, NULL, ROUND}, {"sink", required_argument, NULL, SINK},
-        {"help", no_argument, NULL, HELP},           {NULL, 0, NULL, 0},
+        {"drip", required_argument, NULL, DRIP},     {"cache", required_argument, NULL, CACHE},
+        {"error-path", no_argument, NULL, ERROR_PATH}, {"help", no_argument, NULL, HELP},
+        {NULL, 0, NULL, 0},
     };
     rtplayer_options player = {0};
+    library_options library = {0};
     double speed = 1.0;
     const char *sink_path = NULL;
     int at = 0;
@@ -173,6 +186,12 @@ static void read_options(int argc, char *argv[])
             player.round_s = number("round-ms", optarg, 0) / 1000.0;
         } else if (option == SINK) {
             sink_path = optarg;
+        } else if (option == DRIP) {
+            library.drip_rounds = (unsigned)number("drip", optarg, 1);
+        } else if (option == CACHE) {
+            library.cache_rounds = (unsigned)number("cache", optarg, 1);
+        } else if (option == ERROR_PATH) {
+            library.error_path = true;
         } else {
             usage(option == HELP ? stdout : stderr);
             exit(option == HELP ? EXIT_SUCCESS : 2);
@@ -183,6 +202,7 @@ static void read_options(int argc, char *argv[])
         exit(2);
     }
     rtplayer_configure(&player);
+    library_configure(&library);
     sink_configure(speed, sink_path);
 }
 

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "console.h"
 #include "heap_4.h"
+#include "library.h"
 #include "pipeline.h"
 #include "system.h"
 
@@ -107,6 +108,7 @@ static void begin_round(application *a)
 static void end_round(application *a)
 {
     a->busy = false;
+    library_round_ended(a->round);
     console_line("playback round %u complete", a->round);
     system_tick();
 }

@@ -352,3 +352,18 @@ def test_what_the_sink_plays_is_the_file_at_the_sinks_rate(built: Built, tmp_pat
     assert abs(len(samples) - 24_000) <= 4
     assert max(samples) > 8_000
     assert min(samples) < -8_000
+
+
+def test_the_other_losses_come_only_when_asked_for(built: Built, start: type[Console]) -> None:
+    options = ("--drip", "10", "--cache", "8", "--error-path", "--speed", "0", "--rounds-per-second", "200")
+    console = start(built.mended, *options)
+    console.ask("memleak 1 RTplayerThread")
+    play(console, built.wav)
+    console.until("playback round 1 complete\n")
+    console.ask("fault 3")
+    play_rounds(console, 25)
+    console.ask("rtpc q")
+    sizes = [block.size for block in blocks(console.ask("memleak 0"))]
+    drips, covers, tags = sizes.count(24), sum(size > 512 for size in sizes), sizes.count(200)
+    assert (drips >= 2, covers, tags) == (True, 8, 3)
+    assert len(sizes) == drips + covers + tags
