@@ -31,6 +31,7 @@ XTENSA_CODE_REGION = 0x4000_0000
 """Where every ESP32's code lies; used when the image cannot tell."""
 
 _WINDOW_BITS = 0xC000_0000
+_X86_LENGTHS = (1, 2, 3, 4, 5, 6, 7)
 
 
 class CallRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,27 +39,32 @@ class CallRule(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         lower_by: Bytes from the return address down to a byte that is sure to be the call's.
+        ends_after: Where the call may end, in bytes from the address that a tracer gives as the call's: its length, or
+            1 where a tracer gives its last byte.
         thumb: Bit 0 is the instruction set, not the address.
         windowed: The two top bits are the window size.
         why: The reason, for people.
     """
 
     lower_by: int
+    ends_after: tuple[int, ...]
     thumb: bool = False
     windowed: bool = False
     why: str
 
 
 RULES: dict[str, CallRule] = {
-    "riscv32": CallRule(lower_by=2, why="c.jal and c.jalr have 2 bytes, jal and jalr 4"),
-    "riscv64": CallRule(lower_by=2, why="c.jalr has 2 bytes, jal and jalr 4"),
-    "arm": CallRule(lower_by=2, thumb=True, why="Thumb blx has 2 bytes, Thumb bl and ARM's calls 4"),
-    "aarch64": CallRule(lower_by=4, why="every instruction has 4 bytes"),
-    "xtensa": CallRule(lower_by=3, windowed=True, why="call0 to call12 and callx0 to callx12 have 3 bytes"),
-    "x86": CallRule(lower_by=1, why="calls have 2 to 7 bytes"),
-    "x86_64": CallRule(lower_by=1, why="calls have 2 to 7 bytes"),
+    "riscv32": CallRule(lower_by=2, ends_after=(2, 4), why="c.jal and c.jalr have 2 bytes, jal and jalr 4"),
+    "riscv64": CallRule(lower_by=2, ends_after=(2, 4), why="c.jalr has 2 bytes, jal and jalr 4"),
+    "arm": CallRule(lower_by=2, ends_after=(2, 4), thumb=True, why="Thumb blx has 2 bytes, Thumb bl and ARM's calls 4"),
+    "aarch64": CallRule(lower_by=4, ends_after=(4,), why="every instruction has 4 bytes"),
+    "xtensa": CallRule(lower_by=3, ends_after=(3,), windowed=True, why="call0 to callx12 have 3 bytes"),
+    "x86": CallRule(lower_by=1, ends_after=_X86_LENGTHS, why="calls have 2 to 7 bytes"),
+    "x86_64": CallRule(lower_by=1, ends_after=_X86_LENGTHS, why="calls have 2 to 7 bytes"),
 }
-OTHER = CallRule(lower_by=1, why="the last byte before the return address belongs to the call or to its delay slot")
+OTHER = CallRule(
+    lower_by=1, ends_after=(), why="the last byte before the return address belongs to the call or to its delay slot"
+)
 
 
 def clean_address(pc: int, arch: str, *, region: int = XTENSA_CODE_REGION) -> int:

@@ -12,7 +12,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, BinaryIO
 
-from heaptrail.errors import EvidenceError, UsageError
+from heaptrail.errors import EvidenceError, FormatError, UsageError
 from heaptrail.limits import DEFAULT_LIMITS, Limits
 from heaptrail.model.report import ImageInfo
 from heaptrail.symbols.elftables import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # e_machine values from the gABI's registry; RISC-V is one machine in two widths.
 _ARCHES = {3: "x86", 40: "arm", 62: "x86_64", 94: "xtensa", 183: "aarch64", 243: "riscv"}
+_NOT_LINKED = {1: "an object file, not linked", 4: "a core dump, not a program"}  # ET_REL, ET_CORE
 _FAR = 1 << 65  # sorts behind every address
 _CHUNK = 1 << 20
 _BUILD_ID_IS_A_HASH = 16  # bytes; a shorter one was given by hand and may be the same for different builds
@@ -61,7 +62,7 @@ class ElfImage:
 
     Raises:
         UsageError: There is no such regular file, or it may not be read.
-        FormatError: It is no ELF, is cut off, or is over a limit.
+        FormatError: It is no linked ELF, is cut off, or is over a limit.
     """
 
     def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -70,6 +71,11 @@ class ElfImage:
         self._stamp: tuple[int, int] | None = None
         with self._open() as (stream, self.file_bytes):
             tables = read_tables(stream, self.name, self.file_bytes, limits)
+        if tables.type in _NOT_LINKED:
+            raise FormatError(
+                f"{self.name}: {_NOT_LINKED[tables.type]}: its addresses are not those of the running program",
+                try_this="the linked ELF that was flashed or started",
+            )
         self._tables = tables
         self.bits = tables.bits
         self.build_id = tables.build_id

@@ -67,10 +67,11 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class ElfTables(msgspec.Struct, frozen=True):
-    """What `read_tables` found. `machine` is e_machine, `order` the byte order as `struct` writes it."""
+    """What `read_tables` found. `type` and `machine` are e_type and e_machine, `order` as `struct` writes it."""
 
     bits: int
     order: str
+    type: int
     machine: int
     sections: tuple[Section, ...]
     segments: tuple[Segment, ...]
@@ -138,7 +139,7 @@ def read_tables(stream: BinaryIO, name: str, size: int, limits: Limits) -> ElfTa
     order = "<" if start[5] == 1 else ">"
     header = struct.Struct(order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"))
     fields = header.unpack(reader.at(16, header.size, "the ELF header"))
-    _, machine, _, _, segments_at, sections_at, _, _, segment_size, segment_count, section_size, _, _ = fields
+    kind, machine, _, _, segments_at, sections_at, _, _, segment_size, segment_count, section_size, _, _ = fields
     section_count, names_index = fields[11], fields[12]
     raw, segment_count = _section_headers(
         reader,
@@ -160,6 +161,7 @@ def read_tables(stream: BinaryIO, name: str, size: int, limits: Limits) -> ElfTa
     return ElfTables(
         bits=64 if wide else 32,
         order=order,
+        type=kind,
         machine=machine,
         sections=sections,
         segments=segments,

@@ -15,11 +15,11 @@ import msgspec
 from heaptrail.errors import EvidenceError
 from heaptrail.limits import DEFAULT_LIMITS, Limits
 from heaptrail.model.report import Frame
-from heaptrail.symbols.callsite import OTHER, RULES, call_address, clean_address, ends_in_call
+from heaptrail.symbols.callsite import OTHER, RULES, call_address, clean_address
 from heaptrail.symbols.demangle import demangle
 from heaptrail.symbols.elf import ElfImage, open_image
 from heaptrail.symbols.excerpts import SourceFiles
-from heaptrail.symbols.fit import ImageFit, image_fit
+from heaptrail.symbols.fit import ImageFit, follows_call, image_fit
 from heaptrail.symbols.linetable import LineRow, row_at
 from heaptrail.symbols.store import CacheStore, cache_folder
 from heaptrail.symbols.symcache import AddressTable, Location, address_table, cache_name
@@ -215,8 +215,7 @@ class ElfSymbolizer:
         return self._elf.symbols.is_entry(address) or self._debug.symbols.is_entry(address)
 
     def _follows_call(self, address: int) -> bool:
-        code = self._elf.code_before(address, 7) or self._elf.code_before(address, 4)
-        return bool(code and self._elf.little_endian and ends_in_call(code, self._elf.arch))
+        return follows_call(self._elf, address) is True
 
 
 def open_symbolizer(

@@ -104,6 +104,13 @@ def test_what_is_no_elf_is_refused_with_what_was_found(tmp_path: Path, content: 
     assert refused.value.try_this
 
 
+def test_an_object_file_is_refused_since_its_addresses_are_not_final(
+    compile_program: Callable[..., Path], player_source: str
+) -> None:
+    with pytest.raises(FormatError, match="an object file, not linked"):
+        open_image(compile_program(player_source, "-c", "-g"))
+
+
 def test_a_file_that_is_not_there_and_a_folder_and_a_pipe_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, found in (("nowhere.elf", "No such file"), (".", "not a regular file"), ("pipe", "not a regular file")):
