@@ -231,7 +231,7 @@ int main(int argc, char *argv[])
     int which = 0;
     (void)sigwait(&endings, &which);
     console_interrupt();
-    for (;;) {
-        (void)pause(); /* the CLI task ends the program */
-    }
+    (void)sleep(2); /* the CLI task ends the program, unless it stands in a write that nobody reads */
+    console_close();
+    _exit(EXIT_SUCCESS);
 }

@@ -21,7 +21,7 @@ struct task {
     pthread_t thread;
     atomic_bool blocked;
     atomic_uintptr_t stack_current;
-    bool idle;
+    atomic_bool idle;
 };
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -107,7 +107,7 @@ void task_join(task *joined)
     vPortFree(joined);
 }
 
-void task_is_idle(void) { self->idle = true; }
+void task_is_idle(void) { atomic_store(&self->idle, true); }
 
 void task_cond_init(pthread_cond_t *cond)
 {
@@ -150,7 +150,7 @@ size_t task_list(task_row *rows, size_t max)
     for (const task *t = tasks; t != NULL && count < max; t = t->next) {
         task_row *row = &rows[count++];
         *row = (task_row){
-            .state = t == self ? 'X' : t->idle || !atomic_load(&t->blocked) ? 'R' : 'B',
+            .state = t == self ? 'X' : atomic_load(&t->idle) || !atomic_load(&t->blocked) ? 'R' : 'B',
             .priority = t->priority,
             .number = t->number,
             .stack_free_min_words = untouched_words(t),

@@ -140,3 +140,35 @@ def test_the_core_compiles_for_a_32_bit_target_with_records_of_16_bytes(tmp_path
 def test_no_hook_allocates_or_prints() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
     assert not re.search(r"\b(malloc|calloc|free|printf|snprintf|puts|fwrite)\s*\(", text)
+
+
+def macros(*defines: str) -> dict[str, str]:
+    """What `ht_config.h` comes to."""
+    header = AGENT / "include" / "ht_config.h"
+    listed = run(compiler(), "-dM", "-E", *(f"-D{define}" for define in defines), header)
+    assert listed.returncode == 0, listed.stderr
+    return dict(
+        line.split(maxsplit=2)[1:] for line in listed.stdout.splitlines() if " HT_" in line and "_H" not in line
+    )
+
+
+@pytest.mark.sanitizer
+def test_the_menu_and_the_header_have_the_same_defaults() -> None:
+    menu = re.findall(
+        r"^config (HT_\w+)\n.*?^\tdefault (\w+)",
+        (AGENT / "Kconfig").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    header = macros()
+    assert {name: {"y": "1"}.get(default, default) for name, default in menu} == {
+        name: header[name] for name, _ in menu
+    }
+
+
+@pytest.mark.sanitizer
+def test_the_header_takes_every_option_of_the_menu_over() -> None:
+    names = re.findall(r"^config (HT_\w+)", (AGENT / "Kconfig").read_text(encoding="utf-8"), re.MULTILINE)
+    numbers = [name for name in names if "CHECK" not in name]
+    taken = macros("CONFIG_HEAPTRAIL=1", *(f"CONFIG_{name}=23" for name in numbers))
+    assert {name: taken[name] for name in numbers} == {name: f"CONFIG_{name}" for name in numbers}
+    assert {taken[name] for name in names if "CHECK" in name} == {"0"}, "an option that is off has no macro"
