@@ -175,7 +175,8 @@ def _bound(
     if found.unit != "cycle" or window.width <= 0 or (found.listings < 3 and not found.exact):
         return None
     seen = sum(cohort.stop_high for cohort in cohorts)
-    return seen + unseen_loss(window.now, settings.largest_single_loss_bytes, alpha / 2)
+    watched = min((cohort.watched for cohort in cohorts), default=window.now)
+    return seen + unseen_loss(watched, settings.largest_single_loss_bytes, alpha / 2)
 
 
 def _informative(found: Histories, window: Window, heap: HeapView | None, evidence: Evidence) -> bool:

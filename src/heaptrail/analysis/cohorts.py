@@ -30,7 +30,7 @@ _OLDER_THAN_DEATH = 1.5
 _MIN_OLD_SHARE = 0.34
 _SLOWING_LOG_LIKELIHOOD = 0.5
 _YOUNG = 1 / 8
-_CLEARLY = 2.6  # standard errors
+_PROBABLY, _CLEARLY = 2.0, 2.6  # standard errors
 _SHORTEST_PART = 4.0
 _RECENT_SHARES = (1.0, 0.5, 0.25, 0.125, 0.0625)  # of the run: the parts whose worst is the stop bound
 
@@ -81,6 +81,7 @@ class Cohort:
         blocks_per_unit: Survivors per unit of the axis.
         oldest: Age of the oldest survivor, in units of the axis.
         stop_high: The greatest upper limit of the rate over the window, its last half and its last quarter.
+        watched: How much of the window can show a loss at this site.
         births: Births in the window, on its axis.
         amounts: Footprint bytes of each event.
         begins: Where the window was moved to for a late onset, else 0.
@@ -98,6 +99,7 @@ class Cohort:
     blocks_per_unit: float
     oldest: float
     stop_high: float
+    watched: float
     births: FloatArray
     amounts: FloatArray
     begins: float
@@ -145,6 +147,7 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
         blocks_per_unit=int((births >= begins).sum()) / width if width > 0 else 0.0,
         oldest=window.now - float(births[0]) if len(births) else 0.0,
         stop_high=_stop_high(arrivals, window, alpha),
+        watched=_watched(arrivals, window),
         births=births,
         amounts=amounts,
         begins=begins,
@@ -212,6 +215,15 @@ def _in_bursts(where: FloatArray) -> bool:
     return occupied < 4 or occupied < expected - 2
 
 
+def _watched(arrivals: _Arrivals, window: Window) -> float:
+    """How much of the window can show a loss at this site: what is younger than blocks freed before tells nothing.
+
+    Where the site's blocks live for longer than that, all of them are taken as lost instead, over the whole window.
+    """
+    until = window.now - _OLDER_THAN_DEATH * arrivals.oldest_death
+    return until if until >= _SHORTEST_PART else window.now
+
+
 def _stop_high(arrivals: _Arrivals, window: Window, alpha: float) -> float:
     """The worst of the run and its recent parts: what the site may lose per unit at most by now.
 
@@ -219,15 +231,10 @@ def _stop_high(arrivals: _Arrivals, window: Window, alpha: float) -> float:
     """
     births = np.concatenate((arrivals.births, arrivals.young))
     sizes = np.concatenate((arrivals.sizes, arrivals.young_sizes))
-    until = min(window.now - _OLDER_THAN_DEATH * arrivals.oldest_death, window.now)
-    if until <= 0:  # blocks live here for as long as the window is: all may be lost
-        until = window.now
+    until = _watched(arrivals, window)
     worst = 0.0
     part = alpha / len(_RECENT_SHARES)
-    for share in _RECENT_SHARES:
-        width = until * share
-        if width < _SHORTEST_PART:
-            break
+    for width in (until * share for share in _RECENT_SHARES if until * share >= _SHORTEST_PART):
         recent = sizes[(births >= until - width) & (births < until)]
         worst = max(worst, rate_limits(recent, width, 2 * part)[2])
     return worst
@@ -245,6 +252,6 @@ def _speed_up(where: FloatArray, amounts: FloatArray) -> tuple[float, float]:
     effective = total**2 / float(amounts @ amounts)
     error = 1 / math.sqrt(12 * effective)
     lead = float(amounts @ where) / total - 0.5
-    if lead < _CLEARLY * error:
+    if lead < _PROBABLY * error:
         return 0.0, 0.0
     return min(6 * lead, 1.0), min(6 * (lead + _CLEARLY * error), 1.0)

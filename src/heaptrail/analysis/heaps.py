@@ -71,7 +71,7 @@ def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
         tolerance = max(series.idle_free, 0.0) / BUILT_IN_CYCLES
     bound = None
     if trend is not None and series.unit == "cycle":
-        bound = max(trend.high, 0.0) + unseen_loss(after, settings.largest_single_loss_bytes, alpha / 2)
+        bound = max(trend.recent_high, 0.0) + unseen_loss(after, settings.largest_single_loss_bytes, alpha / 2)
     largest = [curve.largest for curve in series.curves if curve.largest is not None]
     complete = len(largest) == len(series.curves) and bool(largest)
     return HeapView(

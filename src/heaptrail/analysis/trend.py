@@ -27,6 +27,8 @@ _PLAUSIBLE_BIC = 4.0  # models this near to the best stay in the race
 _NOISE_FLOOR_BYTES = 4.0  # readings are multiples of 8; a perfect fit is not perfect knowledge
 _MIN_POINTS = 4  # of a boot; fewer cannot show both a level and a slope
 _EPOCHS = 12
+_RECENT_SHARES = (0.5, 0.25, 0.125)
+_MIN_RECENT = 8  # points, for a slope with an error of its own
 # For the yes or no of a fall, on each of the whole run and its second half. It is not spent over looks: what raises
 # false alarms is the shape of innocent curves, which the least favourable model answers; the rate is measured.
 _DECIDING_ALPHA = 0.005
@@ -38,6 +40,7 @@ class Trend:
 
     Args:
         low, estimate, high: Bytes per unit; the limits hold for every plausible shape.
+        recent_high: The upper limit of the loss by now: the worst of `high` and the last parts of the run.
         falling: The loss cannot be explained by a plausible innocent shape and is not over by the end.
         slowing: Without the innocent shape the fall would be significant; with it, it is not.
         recent: Only the second half of the run shows it (a late onset).
@@ -49,6 +52,7 @@ class Trend:
     low: float
     estimate: float
     high: float
+    recent_high: float
     falling: bool
     slowing: bool
     recent: bool
@@ -100,6 +104,7 @@ def fit_trend(pieces: Sequence[Piece], alpha: float) -> Trend | None:
         low=chosen.low,
         estimate=chosen.estimate,
         high=high,
+        recent_high=max(high, _recent_high(usable, alpha)),
         falling=chosen.falling,
         slowing=whole.slowing and not chosen.falling,
         recent=is_recent,
@@ -114,6 +119,22 @@ def _second_half(piece: Piece) -> Piece | None:
     if int(keep.sum()) < 8:
         return None
     return Piece(piece.boot, piece.x[keep], piece.y[keep], piece.age[keep])
+
+
+def _recent_high(pieces: Sequence[Piece], alpha: float) -> float:
+    """The greatest upper limit of a straight line through the last half, quarter and eighth of the last boot."""
+    piece = pieces[-1]
+    worst = -np.inf
+    for share in _RECENT_SHARES:
+        keep = piece.x >= piece.x[-1] - (piece.x[-1] - piece.x[0]) * share
+        if int(keep.sum()) < _MIN_RECENT:
+            continue
+        recent = Piece(piece.boot, piece.x[keep], piece.y[keep], piece.age[keep])
+        design = np.hstack([_levels([recent]), -recent.x[:, None]])
+        line = _least_squares(design, recent.y - recent.y.mean(), 1, "line", 0)
+        if line is not None:
+            worst = max(worst, line.slope + _quantile(2 * alpha / len(_RECENT_SHARES), line) * line.error)
+    return float(worst)
 
 
 def _robust(pieces: Sequence[Piece], alpha: float) -> Trend:
@@ -136,6 +157,7 @@ def _robust(pieces: Sequence[Piece], alpha: float) -> Trend:
         low=low,
         estimate=centre.slope,
         high=high,
+        recent_high=high,
         falling=falling,
         slowing=line_low > 0 and not falling and (centre.shape != "line" or certain <= 0),
         recent=False,
