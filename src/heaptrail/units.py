@@ -35,3 +35,8 @@ def format_address(address: int) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 block`, `2 blocks`, `1,024 blocks`; the noun is regular."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def format_share(share: float) -> str:
+    """A share as a whole percentage; the confidence of a claim keeps the digits that it has: `99 %`, `99.9 %`."""
+    return f"{share * 100:.3g} %"

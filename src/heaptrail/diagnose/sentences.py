@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heaptrail.units import format_address, format_bytes, format_rate, plural
+from heaptrail.units import format_address, format_bytes, format_rate, format_share, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,18 +23,18 @@ _SITES_NAMED = 3
 def headline(verdict: Verdict, findings: Sequence[Finding], evidence: Evidence) -> str:
     """The verdict as one sentence."""
     if verdict.verdict == "leak":
-        return f"Leak: {_fall(verdict, evidence)}; {_culprit(verdict, findings)}."
+        return f"Leak: {_fall(verdict, evidence)}{_culprit(verdict, findings)}."
     if verdict.verdict == "no_leak":
         bound = verdict.upper_bound
         if bound is None:
             return "No leak."
         return (
             f"No leak: the loss is below {format_rate(bound.bytes_per_cycle)} B per cycle with "
-            f"{bound.confidence:.0%} confidence, for leaks whose single loss is at most "
+            f"{format_share(bound.confidence)} confidence, for leaks whose single loss is at most "
             f"{bound.largest_single_loss_bytes:,} B."
         )
     reason = verdict.reasons[0].rstrip(".") if verdict.reasons else "there is too little evidence"
-    return f"Inconclusive: {reason}."
+    return f"Inconclusive: {reason[:1].lower()}{reason[1:]}."
 
 
 def _fall(verdict: Verdict, evidence: Evidence) -> str:
@@ -50,11 +50,14 @@ def _culprit(verdict: Verdict, findings: Sequence[Finding]) -> str:
     growing = [finding for finding in findings if finding.finding_class in ("leak", "held_until_teardown")]
     sites = [site for finding in growing for site in finding.sites]
     if not sites:
-        return "the site is unknown"
-    share = "" if verdict.books is None else f", {verdict.books.share_explained:.0%} of it explained"
+        return "; the site is unknown"
+    share = ""
+    if verdict.books is not None:
+        verb = "explains" if len(sites) == 1 else "explain"
+        share = f", which {verb} {format_share(verdict.books.share_explained)} of it"
     if all(site.name is None for site in sites):
-        return f"from {plural(len(sites), 'site')} known by address only{share}"
-    return f"in {_join([_site_label(site) for site in sites])}{share}"
+        return f", lost at {plural(len(sites), 'site')} known by address only{share}"
+    return f", lost in {_join([_site_label(site) for site in sites])}{share}"
 
 
 def _site_label(site: Site) -> str:
