@@ -6,8 +6,8 @@ size and task (that frame is the tracer's own, or a wrapper's; naming it would a
 
 **One cause.** Sites belong to one finding when they are of one class, repeat equally often per cycle, and share the
 outer part of their stacks: the last frames are the same functions, at least two of them and at least half of the
-shorter stack. So two plug-ins that one start routine calls are one finding with two sites, and two leaks that only share
-the task's entry are two.
+shorter stack. So two plug-ins that one start routine calls are one finding with two sites, and two leaks that only
+share the task's entry are two.
 """
 
 from __future__ import annotations
