@@ -147,28 +147,27 @@ def macros(*defines: str) -> dict[str, str]:
     header = AGENT / "include" / "ht_config.h"
     listed = run(compiler(), "-dM", "-E", *(f"-D{define}" for define in defines), header)
     assert listed.returncode == 0, listed.stderr
-    return dict(
-        line.split(maxsplit=2)[1:] for line in listed.stdout.splitlines() if " HT_" in line and "_H" not in line
-    )
+    defined = (line.split(maxsplit=2)[1:] for line in listed.stdout.splitlines())
+    return {words[0]: words[1] for words in defined if len(words) == 2 and words[0].startswith("HT_")}
+
+
+def menu() -> dict[str, str]:
+    """The options of the Kconfig menu that are knobs, with their defaults as the header writes them."""
+    text = (AGENT / "Kconfig").read_text(encoding="utf-8")
+    found = re.findall(r"^config (HT_\w+)\n.*?^\tdefault (\w+)", text, re.MULTILINE | re.DOTALL)
+    return {name: "1" if default == "y" else default for name, default in found}
 
 
 @pytest.mark.sanitizer
 def test_the_menu_and_the_header_have_the_same_defaults() -> None:
-    menu = re.findall(
-        r"^config (HT_\w+)\n.*?^\tdefault (\w+)",
-        (AGENT / "Kconfig").read_text(encoding="utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
     header = macros()
-    assert {name: {"y": "1"}.get(default, default) for name, default in menu} == {
-        name: header[name] for name, _ in menu
-    }
+    assert menu() == {name: header[name] for name in menu()}
 
 
 @pytest.mark.sanitizer
 def test_the_header_takes_every_option_of_the_menu_over() -> None:
-    names = re.findall(r"^config (HT_\w+)", (AGENT / "Kconfig").read_text(encoding="utf-8"), re.MULTILINE)
-    numbers = [name for name in names if "CHECK" not in name]
+    numbers = [name for name in menu() if "CHECK" not in name]
+    # Macros of macros: the preprocessor lists them unexpanded, which shows where each value comes from.
     taken = macros("CONFIG_HEAPTRAIL=1", *(f"CONFIG_{name}=23" for name in numbers))
     assert {name: taken[name] for name in numbers} == {name: f"CONFIG_{name}" for name in numbers}
-    assert {taken[name] for name in names if "CHECK" in name} == {"0"}, "an option that is off has no macro"
+    assert {taken[name] for name in menu() if "CHECK" in name} == {"0"}, "an option that is off has no macro"
