@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from heaptrail.model.observations import AnyObservation
 
 REGISTRY: dict[str, str] = {
+    "ameba": "heaptrail.dialects.ameba:Ameba",
     "espidf": "heaptrail.dialects.espidf:EspIdf",
+    "flipper": "heaptrail.dialects.flipper:Flipper",
+    "freertos": "heaptrail.dialects.freertos:FreeRtos",
+    "mbed": "heaptrail.dialects.mbed:Mbed",
     "nuttx": "heaptrail.dialects.nuttx:Nuttx",
+    "rtthread": "heaptrail.dialects.rtthread:RtThread",
     "tina": "heaptrail.dialects.tina:Tina",
 }
 
