@@ -35,6 +35,9 @@ _NOTES = (
     ("without a hook", "missed_frees"),
 )
 _ALLOC_FAILED = re.compile(r"alloc(?:ation)?\w*(?:\(\w*\))? fail|\bno memory\b(?! leak)|\b[Oo]ut of memory\b")
+_LINE_CHARACTERS = 400
+"""Four times the longest line of this console, a log prefix included. A longer one is not matched: the time that some
+patterns take grows with the square of the length."""
 _PATIENCE_LINES = 8
 """So many lines behind one of ours are looked at whatever they hold: torn lines and the closing prompt are there."""
 _REPORT_LINES = 40
@@ -104,6 +107,9 @@ class Tina:
         if line.boot != self._boot:
             found += self.finish()
             self._boot = line.boot
+        if len(line.text) > _LINE_CHARACTERS:
+            self._left = max(0, self._left - 1)
+            return found
         read = self._read(line)
         if read is not None:
             self._left = _PATIENCE_LINES

@@ -1,0 +1,65 @@
+"""Fuzz target: any bytes as a log. Run by hand with atheris, `python tests/fuzz/fuzz_reading.py`; pytest runs the same
+entry point with Hypothesis.
+
+A reading ends, raises nothing but `HeaptrailError`, and says only what JSON can hold and what the dialect's own limits
+allow.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+
+import msgspec
+
+from heaptrail.dialects import REGISTRY
+from heaptrail.errors import HeaptrailError
+from heaptrail.limits import Limits
+from heaptrail.model.observations import Block, HeapSample
+from heaptrail.reading.session import Session, make_dialects
+from heaptrail.reading.sources import Chunk, Source
+
+LIMITS = Limits(line_bytes=512, frames_per_block=4, records_per_dump=50)
+
+
+def read_any(data: bytes, dialect: str = "auto") -> list[bytes]:
+    """Read `data` as a log; the observations as JSON. Raises AssertionError where a promise is broken."""
+    try:
+        source = Source(io.BufferedReader(io.BytesIO(data)), "fuzz", len(data), LIMITS)  # type: ignore[arg-type]
+        marks = (re.compile("round"), re.compile(r"\d+ done$")) if len(data) % 2 else (None, None)
+        session = Session(make_dialects(dialect, LIMITS), LIMITS, cycle_mark=marks[0], boot_mark=marks[1])
+        found = []
+        for item in source:
+            found += session.chunk(item) if isinstance(item, Chunk) else session.marker(item)
+        found += session.finish()
+    except HeaptrailError:
+        return []
+    assert session.line <= data.count(b"\n") + data.count(b"\r") + data.count(b"\\n") + 1
+    for observation in found:
+        assert 0 <= observation.line <= session.line
+        assert 1 <= observation.boot <= session.boot
+        if isinstance(observation, Block):
+            assert len(observation.frames) <= LIMITS.frames_per_block
+        if isinstance(observation, HeapSample) and observation.dialect == "tina":
+            free, total = observation.free_bytes, observation.total_bytes
+            assert free is None or total is None or free <= total
+    return [msgspec.json.encode(observation) for observation in found]
+
+
+def main() -> None:
+    """Fuzz until something breaks."""
+    import atheris
+
+    names = sorted(REGISTRY)
+
+    def one_input(data: bytes) -> None:
+        read_any(data[1:], names[data[0] % len(names)] if data else "auto")
+
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
