@@ -19,7 +19,8 @@ from heaptrail.reports.terminal import TerminalRenderer
 if TYPE_CHECKING:
     from heaptrail.model.report import Report
 
-few = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+few = settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 KNOWN_TAGS = set(Page(HtmlRenderer().render(samples.two_boots())).tags) | {"noscript", "br"}
 
