@@ -29,6 +29,7 @@ _MIN_LATE_SHARE = 0.22
 _OLDER_THAN_DEATH = 1.5
 _MIN_OLD_SHARE = 0.34
 _SLOWING_LOG_LIKELIHOOD = 0.5
+_CLUSTER_GAP = 0.06  # of the window
 _YOUNG = 1 / 8
 _PROBABLY, _CLEARLY = 2.0, 2.6  # standard errors
 _SHORTEST_PART = 4.0
@@ -209,10 +210,17 @@ def _is_over(where: FloatArray) -> bool:
 
 
 def _in_bursts(where: FloatArray) -> bool:
-    """The events lie in fewer parts of the window than even arrivals would."""
+    """The events lie in fewer parts of the window than even arrivals would.
+
+    Three separate clusters are enough where each is more than one event: an error path that an outage now and then
+    takes several times, which nothing that is set up once or grows by a step does.
+    """
     occupied = len(np.unique(np.minimum(np.floor(where * _EPOCHS), _EPOCHS - 1)))
     expected = _EPOCHS * (1 - (1 - 1 / _EPOCHS) ** len(where))
-    return occupied < 4 or occupied < expected - 2
+    if occupied >= 4 and occupied >= expected - 2:
+        return False
+    clusters = 1 + int((np.diff(where) > _CLUSTER_GAP).sum())
+    return clusters < 3 or occupied < 3 or len(where) < 2 * clusters or len(where) < _MIN_EVENTS_LATE
 
 
 def _watched(arrivals: _Arrivals, window: Window) -> float:

@@ -27,6 +27,8 @@ _PLAUSIBLE_BIC = 4.0  # models this near to the best stay in the race
 _NOISE_FLOOR_BYTES = 4.0  # readings are multiples of 8; a perfect fit is not perfect knowledge
 _MIN_POINTS = 4  # of a boot; fewer cannot show both a level and a slope
 _EPOCHS = 12
+_ENVELOPES = (3, 6, 12)
+_MIN_ENVELOPE = 16  # points
 _RECENT_SHARES = (0.5, 0.25, 0.125)
 _MIN_RECENT = 8  # points, for a slope with an error of its own
 # For the yes or no of a fall, on each of the whole run and its second half. It is not spent over looks: what raises
@@ -93,6 +95,8 @@ def fit_trend(pieces: Sequence[Piece], alpha: float) -> Trend | None:
     usable = [piece for piece in pieces if len(piece.x) >= _MIN_POINTS and piece.x[-1] > piece.x[0]]
     if not usable:
         return None
+    points = sum(len(piece.x) for piece in usable)
+    usable = _clearest(usable)
     whole = _robust(usable, alpha / 2)
     half = [late for piece in usable if (late := _second_half(piece)) is not None]
     recent = _robust(half, alpha / 2) if half else None
@@ -108,10 +112,43 @@ def fit_trend(pieces: Sequence[Piece], alpha: float) -> Trend | None:
         falling=chosen.falling,
         slowing=whole.slowing and not chosen.falling,
         recent=is_recent,
-        points=sum(len(piece.x) for piece in usable),
+        points=points,
         span=float(sum(piece.x[-1] - piece.x[0] for piece in usable)),
         levels=chosen.levels,
     )
+
+
+def _clearest(pieces: list[Piece]) -> list[Piece]:
+    """The pieces at the scale at which a straight line is known best: single points, or the highest of several.
+
+    Memory in use only ever lowers a reading, so that the upper envelope over more cycles is as true and may be far
+    calmer: a collector's sawtooth vanishes from it.
+    """
+    best, least = pieces, _line_error(pieces)
+    for scale in _ENVELOPES:
+        coarser = [_envelope(piece, scale) for piece in pieces]
+        if min(len(piece.x) for piece in coarser) < _MIN_ENVELOPE:
+            break
+        error = _line_error(coarser)
+        if error < least:
+            best, least = coarser, error
+    return best
+
+
+def _envelope(piece: Piece, scale: int) -> Piece:
+    count = len(piece.x) // scale * scale
+    if count == 0:
+        return Piece(piece.boot, piece.x[:0], piece.y[:0], piece.age[:0])
+    highest = piece.y[:count].reshape(-1, scale).max(axis=1)
+    middle = slice(scale // 2, count, scale)
+    return Piece(piece.boot, piece.x[:count][middle], highest, piece.age[:count][middle])
+
+
+def _line_error(pieces: Sequence[Piece]) -> float:
+    y = np.concatenate([piece.y for piece in pieces])
+    x = np.concatenate([piece.x for piece in pieces])
+    line = _least_squares(np.hstack([_levels(pieces), -x[:, None]]), y - y.mean(), len(pieces), "line", 0)
+    return np.inf if line is None else line.error * _quantile(_DECIDING_ALPHA, line)
 
 
 def _second_half(piece: Piece) -> Piece | None:
