@@ -15,7 +15,8 @@
 #define HT_ID_ISR     0xffffffffu /* inside an interrupt; printed as "ISR" */
 
 /* Enter and leave the agent's critical section. `lock` returns what `unlock` needs to put things back. It never nests.
- * It is held for a bounded time: a hash probe on malloc and free, one pass over the records for each printed block. */
+ * It is held for a bounded time: a few hash probes on malloc and free, one pass over the records for each printed
+ * block, one clearing of the tables when `memleak 1` or `memleak 0` is typed. */
 uintptr_t ht_port_lock(void);
 void ht_port_unlock(uintptr_t saved);
 

@@ -125,13 +125,16 @@ def start() -> Iterator[type[Console]]:
 
 
 def free_bytes(table: str) -> int:
-    return int(re.search(r"^ +Free : +(\d+) Bytes", table, re.MULTILINE)[1])
+    found = re.search(r"^ +Free : +(\d+) Bytes", table, re.MULTILINE)
+    assert found, table
+    return int(found[1])
 
 
 def blocks(listing: str) -> list[Block]:
     found: list[Block] = []
     for record in re.split(r"(?m)^(?= +\d{3}: ptr)", listing)[1:]:
         head = re.match(r"    \d{3}: ptr = 0x[0-9a-f]{8}, size = 0x([0-9a-f]{8}), thread = (.*)\n", record)
+        assert head, record
         frames = re.findall(r"^        backtrace : 0x([0-9A-F]{8})$", record, re.MULTILINE)
         found.append(Block(int(head[1], 16), head[2], tuple(frames)))
     return found
@@ -338,7 +341,7 @@ def test_it_runs_on_a_pipe_and_ends_with_its_input(built: Built) -> None:
 
 def test_what_the_sink_plays_is_the_file_at_the_sinks_rate(built: Built, tmp_path: Path) -> None:
     heard = tmp_path / "heard.raw"
-    command = [built.leaky, "--speed", "0", "--round-ms", "500", "--sink", heard]
+    command = [str(built.leaky), "--speed", "0", "--round-ms", "500", "--sink", str(heard)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdin is not None
         assert program.stdout is not None
