@@ -26,7 +26,6 @@ ECHO_WAIT_S = 0.3
 """How long after a prompt the echo of what was typed may still come; then the console does not echo."""
 NUDGE_EVERY_S = 1.0
 """Between two Enters to a console that shows no prompt. A booting device needs time, a login line needs one Enter."""
-LONGEST_ANSWER_S = 60.0
 LONGEST_DUMP_S = 900.0
 """16,000 blocks with 16 frames each are 9 MB, which takes 13 minutes at 115,200 baud."""
 _PART_OF_A_LINE_S = 0.05
@@ -169,10 +168,8 @@ class Console:
         while True:
             self.settle(timeout_s=min(NUDGE_EVERY_S, deadline.left_s))
             # One that stood there before may be a stranger's text; one that answers Enter is a prompt.
-            number = self.type(self._newline)
-            nudge = Deadline(self._clock, min(NUDGE_EVERY_S, deadline.left_s))
-            while not (self.at_prompt() or self._prompt_line_since(number)) and not nudge.expired:
-                self.pump(min(_PUMP_S, nudge.left_s))
+            number = self.lines.count
+            self.answers(min(NUDGE_EVERY_S, deadline.left_s))
             if self._prompt is None and self.at_prompt():
                 self.settle(_PART_OF_A_LINE_S, NUDGE_EVERY_S)  # the beginning of a longer line may look like a prompt
             if self.at_prompt() or self._prompt_line_since(number):
@@ -182,19 +179,31 @@ class Console:
             if deadline.expired:
                 raise self._no_prompt(f"within {self._target.answer_timeout_s:g} s")
 
-    def command(self, text: str, *, longest_s: float = LONGEST_ANSWER_S, idle_s: float | None = None) -> list[str]:
+    def answers(self, timeout_s: float) -> bool:
+        """Whether Enter brings a prompt within `timeout_s`."""
+        number = self.type(self._newline)
+        deadline = Deadline(self._clock, timeout_s)
+        while not (self.at_prompt() or self._prompt_line_since(number)):
+            if deadline.expired:
+                return False
+            self.pump(min(_PUMP_S, deadline.left_s))
+        return True
+
+    def command(self, text: str, *, longest_s: float | None = None, idle_s: float | None = None) -> list[str]:
         """Type a command and return the lines of its answer; lines of other tasks may stand among them.
 
         Args:
             text: The command, without line end.
-            longest_s: When to give up on an answer that never ends.
+            longest_s: When to give up on an answer that never ends; None takes four times `answer_timeout_s`.
             idle_s: When to give up on a silent device; None takes the file's `answer_timeout_s`.
 
         Raises:
             ConsoleTimeout: No prompt came back.
         """
+        usual_s = self._target.answer_timeout_s
+        longest_s, idle_s = longest_s or 4 * usual_s, idle_s or usual_s
         for _ in range(_ATTEMPTS):
-            answer = self._ask(text, longest_s, self._target.answer_timeout_s if idle_s is None else idle_s)
+            answer = self._ask(text, longest_s, idle_s)
             if answer is not None:
                 return answer
         raise ConsoleTimeout(
@@ -209,14 +218,12 @@ class Console:
         asked_s, nudged = self._clock.monotonic(), False
         deadline = Deadline(self._clock, longest_s)
         while True:
-            for line in self.lines.since(number):
-                fence.take(line)
-            number = self.lines.count
+            number = self._take_since(number, fence)
             now_s = self._clock.monotonic()
             if fence.closed(now_s, at_prompt=self.at_prompt()):
-                if fence.swallowed and not fence.echoed:
+                if fence.lost_a_character:
                     return None
-                self._echoes = bool(self._echoes or fence.echoed)
+                self._echoes = bool(self._echoes or fence.echo_seen)
                 return fence.answer
             if deadline.expired or now_s - max(asked_s, self._last_data_s) >= idle_s:
                 if nudged:
@@ -240,25 +247,26 @@ class Console:
 
     def perform(self, step: Step, *, longest_s: float | None = None) -> None:
         """Do one step of the workload file. Raises `ConsoleTimeout` when what it expects does not come."""
-        begin = self.lines.count
         timeout_s = step.timeout_s if longest_s is None else min(step.timeout_s, longest_s)
-        if step.send is not None:
-            begin = self.type(step.send + (self._newline if step.enter else ""))
-        if step.expect is not None:
-            self._expect(step, begin, timeout_s)
-        elif step.send is not None:
-            self._until_answered(step.send, begin, min(timeout_s, _STEP_S))
+        for _ in range(_ATTEMPTS):
+            begin = self.lines.count
+            if step.send is not None:
+                begin = self.type(step.send + (self._newline if step.enter else ""))
+            fence = _Fence(step.send or "", self._prompt, echoes=self._echoes)
+            if step.expect is not None:
+                self._expect(step, fence, begin, timeout_s)
+            elif step.send is not None:
+                self._until_answered(fence, begin, min(timeout_s, _STEP_S))
+            if not fence.lost_a_character:
+                break
         if step.sleep_s:
             self.pause(step.sleep_s if longest_s is None else min(step.sleep_s, longest_s))
 
-    def _until_answered(self, text: str, number: int, timeout_s: float) -> None:
+    def _until_answered(self, fence: _Fence, number: int, timeout_s: float) -> None:
         """Wait for the answer of something that may bring no prompt, such as a program in the foreground."""
-        fence = _Fence(text, self._prompt, echoes=self._echoes)
         deadline, quiet = Deadline(self._clock, timeout_s), Deadline(self._clock, QUIET_S)
         while not (deadline.expired or quiet.expired):
-            for line in self.lines.since(number):
-                fence.take(line)
-            number = self.lines.count
+            number = self._take_since(number, fence)
             if fence.closed(self._clock.monotonic(), at_prompt=self.at_prompt()):
                 return
             received = self.lines.received_bytes
@@ -266,7 +274,7 @@ class Console:
             if self.lines.received_bytes > received:
                 quiet = Deadline(self._clock, QUIET_S)
 
-    def _expect(self, step: Step, begin: int, timeout_s: float) -> None:
+    def _expect(self, step: Step, fence: _Fence, begin: int, timeout_s: float) -> None:
         wanted = re.compile(step.expect or "")
         echo = step.send.strip() if step.send else None
         deadline = Deadline(self._clock, timeout_s)
@@ -275,7 +283,9 @@ class Console:
                 text = line.removesuffix(echo) if echo else line
                 if wanted.search(text):
                     return
-            begin = self.lines.count
+            begin = self._take_since(begin, fence)
+            if fence.lost_a_character and self.at_prompt():
+                return
             if deadline.expired:
                 after = f" after sending {step.send!r}" if step.send else ""
                 raise ConsoleTimeout(
@@ -284,6 +294,11 @@ class Console:
                     try_this="correct the step in [workload], or give it a longer timeout_s",
                 )
             self.pump(min(_PUMP_S, deadline.left_s))
+
+    def _take_since(self, number: int, fence: _Fence) -> int:
+        for line in self.lines.since(number):
+            fence.take(line)
+        return self.lines.count
 
     def _no_prompt(self, when: str) -> ConsoleTimeout:
         wanted = f"the prompt {self._prompt.pattern!r}" if self._prompt else "a prompt"
@@ -308,8 +323,7 @@ class _Fence:
 
     Attributes:
         answer: The lines behind the echo, up to the prompt.
-        echoed: The echo is complete.
-        swallowed: The console echoed all but the first character.
+        echo_seen: The echo came, whole.
     """
 
     def __init__(self, text: str, prompt: re.Pattern[str] | None, *, echoes: bool | None) -> None:
@@ -317,28 +331,34 @@ class _Fence:
         self._prompt = prompt
         self._prompt_s: float | None = None
         self._prompt_seen = self._ended = False
-        self.echoed = echoes is False  # a console that does not echo answers at once
-        self.swallowed = False
+        self._begun = echoes is False  # a console that does not echo answers at once
+        self._swallowed = False
+        self.echo_seen = False
         self.answer: list[str] = []
+
+    @property
+    def lost_a_character(self) -> bool:
+        """The console echoed all but the first character, and so did something else than it was told."""
+        return self._swallowed and not self.echo_seen
 
     def take(self, line: str) -> None:
         """The next line."""
-        match = self._prompt.match(line.lstrip()) if self._prompt else None
         if self._ended:
             return
-        if not self.echoed and self._is_echo((line.lstrip()[match.end() :] if match else line).strip()):
-            self.echoed = True
+        match = self._prompt.match(line.lstrip()) if self._prompt else None
+        if not self.echo_seen and self._is_echo((line.lstrip()[match.end() :] if match else line).strip()):
+            self._begun = self.echo_seen = True
             self.answer.clear()
         elif match:
             self._prompt_seen = True
-            self._ended = self.echoed
+            self._ended = self._begun
         else:
             self.answer.append(line)
             del self.answer[:-KEPT_LINES]
 
     def closed(self, now_s: float, *, at_prompt: bool) -> bool:
         """Whether the answer is complete: a prompt behind the echo, or a prompt and no echo in time."""
-        if self._ended or (at_prompt and self.echoed):
+        if self._ended or (at_prompt and self._begun):
             return True
         if not (at_prompt or self._prompt_seen):
             return False
@@ -347,11 +367,11 @@ class _Fence:
         return now_s - self._prompt_s >= ECHO_WAIT_S
 
     def _is_echo(self, line: str) -> bool:
-        if not line:
+        if not line or not self._text:
             return False
         if line.endswith(self._text):
             return True
-        self.swallowed |= self._left == self._text and line == self._text[1:]
+        self._swallowed |= self._left == self._text and line == self._text[1:]
         if self._left.startswith(line):
             self._left = self._left[len(line) :].lstrip()
             return not self._left

@@ -34,6 +34,8 @@ rounds were asked for, but never longer than four times the rounds."""
 _AFTER_OUT_OF_MEMORY_S = 3.0
 """A workload that goes on after an allocation failed gets this, or three times its slowest round, for the next one."""
 _WIND_DOWN_STEP_S = 3.0
+_WIND_DOWN_PROMPT_S = 10.0
+"""Time for a listing that is being printed to come to its end."""
 _WIND_DOWN_DUMP_S = 60.0
 _PUMP_S = 0.25
 _FREE = re.compile(r"(?i)^(?!.*\bmin).*\bfree\b\D{0,16}?(\d+)")
@@ -304,7 +306,7 @@ class _Hunt:
         self._console.mark("workload stop")
         for step in self._plan.stop:
             self._console.perform(step)
-        self._console.settle(timeout_s=5.0)
+        self._console.settle(timeout_s=2.0)
         self._running = False
         self._console.mark("teardown done")
 
@@ -345,12 +347,11 @@ class _Hunt:
 
     def _wind_down(self, text: str) -> None:
         """Stop the workload and the tracer in bounded time; a second Ctrl-C ends this, too."""
-        self._tell(HuntProgress(self._phase, 0, 0, text, self._free_bytes))
         try:
+            self._tell(HuntProgress(self._phase, 0, 0, text, self._free_bytes))
             self._console.watch_boots = False
             if self._running or self._armed:
-                self._console.type("\r")  # ends whatever stands half typed on the console's line
-                self._console.settle(timeout_s=1.0)
+                self._console.answers(_WIND_DOWN_STEP_S)  # its Enter also ends whatever was half typed
             if self._running and self._plan.stop:
                 self._console.mark("workload stop")
                 for step in self._plan.stop:
@@ -358,7 +359,8 @@ class _Hunt:
                 self._running = False
                 self._console.mark("teardown done")
             if self._armed and self._commands.collect is not None:
-                self._console.command(self._commands.collect, longest_s=_WIND_DOWN_DUMP_S, idle_s=_WIND_DOWN_STEP_S)
+                longest_s = _WIND_DOWN_DUMP_S if self._console.answers(_WIND_DOWN_PROMPT_S) else _WIND_DOWN_STEP_S
+                self._console.command(self._commands.collect, longest_s=longest_s, idle_s=_WIND_DOWN_STEP_S)
                 self._dumps += 1
                 self._armed = False
                 self._console.mark("tracer off")
