@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _ARCHES = {3: "x86", 40: "arm", 62: "x86_64", 94: "xtensa", 183: "aarch64", 243: "riscv"}
 _NOT_LINKED = {1: "an object file, not linked", 4: "a core dump, not a program"}  # ET_REL, ET_CORE
 _FAR = 1 << 65  # sorts behind every address
+_TELL_BUILDS_APART = (".debug_line", ".zdebug_line", ".strtab")
 _CHUNK = 1 << 20
 _BUILD_ID_IS_A_HASH = 16  # bytes; a shorter one was given by hand and may be the same for different builds
 
@@ -108,8 +109,8 @@ class ElfImage:
     def identity(self) -> str:
         """A file-name-safe word that no other content shares.
 
-        The build id where it is a hash, with a digest of the section and line tables (a stripped twin has the same
-        build id, and some builds fix theirs); else a digest of the whole file.
+        The build id where it is a hash, with a digest of the section and line tables and of the symbols' names (a
+        stripped twin has the same build id, and some builds fix theirs); else a digest of the whole file.
         """
         digest = blake2b(digest_size=16)
         trusted = self.build_id is not None and len(self.build_id) >= 2 * _BUILD_ID_IS_A_HASH
@@ -117,9 +118,7 @@ class ElfImage:
             places = [(0, size)]
             if trusted:
                 digest.update(repr(self._tables.sections).encode())
-                places = [
-                    (s.offset, s.size) for s in self._tables.sections if s.name in (".debug_line", ".zdebug_line")
-                ]
+                places = [(s.offset, s.size) for s in self._tables.sections if s.name in _TELL_BUILDS_APART]
             for offset, count in places:
                 stream.seek(offset)
                 left = count

@@ -321,10 +321,14 @@ def test_builds_that_share_a_fixed_build_id_do_not_share_the_cache(
 ) -> None:
     fixed = "-Wl,--build-id=0x00112233445566778899aabbccddeeff"
     first = compile_program(player_source, "-O2", "-g", "-no-pie", fixed, output="first")
-    second = compile_program("\n\n\n" + player_source, "-O2", "-g", "-no-pie", fixed, output="second")
-    for elf in (first, second):
-        line, raw = told(elf)["main"]
-        assert open_symbolizer(elf, cache_dir=cache).resolve(raw)[0].line == line
+    moved = compile_program("\n\n\n" + player_source, "-O2", "-g", "-no-pie", fixed, output="moved")
+    renamed_source = player_source.replace("AudioTrackStart", "AudioTrackReset")
+    renamed = compile_program(renamed_source, "-O2", "-g", "-no-pie", fixed, output="renamed")
+    for elf in (first, moved, renamed):
+        for name, (line, raw) in told(elf).items():
+            if name != "end":
+                frame = open_symbolizer(elf, cache_dir=cache).resolve(raw)[0]
+                assert (frame.function, frame.line) == (name, line)
 
 
 FIRMWARE = """
