@@ -1,0 +1,63 @@
+"""From the workload file to the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from heaptrail.errors import UsageError
+from heaptrail.model.verdict import JudgeSettings
+from heaptrail.procedures.target import absolute_console, capture_header, transport_for
+from heaptrail.transports.process import ProcessTransport
+from heaptrail.transports.replay import ReplayTransport
+from heaptrail.transports.serial import SerialTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from heaptrail.procedures.workload import Workload
+
+
+@pytest.mark.parametrize(
+    ("console", "kind"),
+    [
+        ("exec:./prog 'an argument'", ProcessTransport),
+        ("replay:run.cast", ReplayTransport),
+        ("/dev/ttyUSB0", SerialTransport),
+        ("rfc2217://host:2217", SerialTransport),
+    ],
+)
+def test_the_console_chooses_the_transport(workload: Callable[..., Workload], console: str, kind: type) -> None:
+    assert isinstance(transport_for(workload(target={"console": console})), kind)
+
+
+def test_the_capture_knows_all_that_reading_it_needs(workload: Callable[..., Workload]) -> None:
+    header = capture_header(workload(), dialect="tina", build_id="00ff", started_unix_s=1.5)
+
+    assert header.cycle_mark == r"playback round \d+ complete"
+    assert header.boot_mark == r"\*\*\* board boot"
+    assert (header.dialect, header.build_id, header.warmup_cycles) == ("tina", "00ff", 2)
+    assert header.judge == JudgeSettings(warmup_cycles=2)
+
+
+@pytest.mark.parametrize(
+    ("console", "absolute"),
+    [
+        ("exec:./prog 'two words' -x", "exec:/base/prog 'two words' -x"),
+        ("exec:../prog", "exec:/base/../prog"),
+        ("exec:/bin/prog a", "exec:/bin/prog a"),
+        ("exec:qemu-system-riscv64 -M virt", "exec:qemu-system-riscv64 -M virt"),
+        ("replay:run.cast?times", "replay:/base/run.cast?times"),
+        ("/dev/ttyUSB0", "/dev/ttyUSB0"),
+        ("socket://host:1", "socket://host:1"),
+    ],
+)
+def test_a_path_on_the_command_line_refers_to_the_users_folder(console: str, absolute: str) -> None:
+    assert absolute_console(console, Path("/base")) == absolute
+
+
+def test_an_open_quote_is_refused() -> None:
+    with pytest.raises(UsageError, match="No closing quotation"):
+        absolute_console("exec:./prog 'half", Path("/base"))
