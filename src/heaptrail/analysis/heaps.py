@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from heaptrail.analysis.bounds import spent_alpha, unseen_loss
-from heaptrail.analysis.trend import Piece, Trend, fit_trend
+from heaptrail.analysis.fitting import Piece
+from heaptrail.analysis.trend import Trend, fit_trend
 
 if TYPE_CHECKING:
     from heaptrail.analysis.series import Curve, HeapSeries
@@ -65,7 +67,11 @@ def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
     after = float(sum(piece.x[-1] - piece.x[0] for piece in pieces))
     look = after if series.unit == "cycle" else float(sum(len(piece.x) for piece in pieces))
     alpha = spent_alpha(look, settings.confidence)
-    trend = fit_trend(pieces, alpha)
+    whole: list[Piece] = []
+    if series.unit == "cycle":
+        early = replace(settings, warmup_cycles=0)
+        whole = [piece for curve in series.curves if (piece := _after_warmup(curve, series, early)) is not None]
+    trend = fit_trend(pieces, alpha, whole, float(settings.warmup_cycles))
     tolerance = settings.tolerate_bytes_per_cycle
     if tolerance is None:
         tolerance = max(series.idle_free, 0.0) / BUILT_IN_CYCLES

@@ -13,7 +13,19 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+
+from heaptrail.analysis.fitting import (
+    NOISE_FLOOR_BYTES,
+    Fitted,
+    Piece,
+    column,
+    information,
+    least_squares,
+    levels_of,
+    quantile_of,
+    step_columns,
+    with_best_step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +34,10 @@ if TYPE_CHECKING:
 
 _LOG_TAUS = (2.0, 10.0, 40.0)  # a table filled by keys of falling frequency grows like a logarithm
 _HINGES = (0.2, 0.35, 0.5, 0.6)  # a cache that fills evenly and is full at this share of the window
+_SHAPES = ("line", *(f"log {tau:g}" for tau in _LOG_TAUS), *(f"hinge {share:g}" for share in _HINGES))
+_RULED_OUT_BIC = 10.0  # further from the best than this is no explanation at all
 _MAX_STEPS = 2  # one-off losses that are explained away
 _PLAUSIBLE_BIC = 4.0  # models this near to the best stay in the race
-_NOISE_FLOOR_BYTES = 4.0  # readings are multiples of 8; a perfect fit is not perfect knowledge
 _MIN_POINTS = 4  # of a boot; fewer cannot show both a level and a slope
 _EPOCHS = 12
 _ENVELOPES = (3, 6, 12)
@@ -63,54 +76,35 @@ class Trend:
     levels: tuple[tuple[int, float, float, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """The points of one boot after its warm-up; `age` counts cycles (or points) since the boot's start."""
-
-    boot: int
-    x: FloatArray
-    y: FloatArray
-    age: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    shape: str
-    steps: int
-    slope: float
-    error: float
-    dof: float
-    sse: float
-    autocorrelation: float
-    parameters: int
-
-
-def fit_trend(pieces: Sequence[Piece], alpha: float) -> Trend | None:
+def fit_trend(pieces: Sequence[Piece], alpha: float, whole: Sequence[Piece] = (), settled: float = 0) -> Trend | None:
     """The trend over all pieces with a common slope and a level of its own for each, or None with too few points.
 
     Args:
         pieces: One per boot; those with fewer than 4 points are left out.
         alpha: Error probability of the two-sided interval, shared between the whole run and its second half.
+        whole: The same boots with their declared warm-up, which shows best whether they fill like a logarithm.
+        settled: The age at which that warm-up ends.
     """
     usable = [piece for piece in pieces if len(piece.x) >= _MIN_POINTS and piece.x[-1] > piece.x[0]]
     if not usable:
         return None
     points = sum(len(piece.x) for piece in usable)
-    usable = _clearest(usable)
-    whole = _robust(usable, alpha / 2)
+    finest, usable = usable, _clearest(usable)
+    shapes = _SHAPES[:1] + _SHAPES[1 + len(_LOG_TAUS) :] if _no_logarithm(whole, settled) else _SHAPES
+    entire = _robust(usable, alpha / 2, shapes)
     half = [late for piece in usable if (late := _second_half(piece)) is not None]
-    recent = _robust(half, alpha / 2) if half else None
-    chosen, is_recent = (whole, False)
-    if recent is not None and recent.falling and not whole.falling:
+    recent = _robust(half, alpha / 2, shapes) if half else None
+    chosen, is_recent = (entire, False)
+    if recent is not None and recent.falling and not entire.falling:
         chosen, is_recent = (recent, True)
-    high = max(whole.high, recent.high) if recent is not None and chosen.falling else chosen.high
+    high = max(entire.high, recent.high) if recent is not None and chosen.falling else chosen.high
     return Trend(
         low=chosen.low,
         estimate=chosen.estimate,
         high=high,
-        recent_high=max(high, _recent_high(usable, alpha)),
+        recent_high=max(high, _recent_high(finest, alpha)),
         falling=chosen.falling,
-        slowing=whole.slowing and not chosen.falling,
+        slowing=entire.slowing and not chosen.falling,
         recent=is_recent,
         points=points,
         span=float(sum(piece.x[-1] - piece.x[0] for piece in usable)),
@@ -147,8 +141,8 @@ def _envelope(piece: Piece, scale: int) -> Piece:
 def _line_error(pieces: Sequence[Piece]) -> float:
     y = np.concatenate([piece.y for piece in pieces])
     x = np.concatenate([piece.x for piece in pieces])
-    line = _least_squares(np.hstack([_levels(pieces), -x[:, None]]), y - y.mean(), len(pieces), "line", 0)
-    return np.inf if line is None else line.error * _quantile(_DECIDING_ALPHA, line)
+    line = least_squares(np.hstack([levels_of(pieces), -x[:, None]]), y - y.mean(), len(pieces), "line", 0)
+    return np.inf if line is None else line.error * quantile_of(_DECIDING_ALPHA, line)
 
 
 def _second_half(piece: Piece) -> Piece | None:
@@ -167,25 +161,50 @@ def _recent_high(pieces: Sequence[Piece], alpha: float) -> float:
         if int(keep.sum()) < _MIN_RECENT:
             continue
         recent = Piece(piece.boot, piece.x[keep], piece.y[keep], piece.age[keep])
-        design = np.hstack([_levels([recent]), -recent.x[:, None]])
-        line = _least_squares(design, recent.y - recent.y.mean(), 1, "line", 0)
+        design = np.hstack([levels_of([recent]), -recent.x[:, None]])
+        line = least_squares(design, recent.y - recent.y.mean(), 1, "line", 0)
         if line is not None:
-            worst = max(worst, line.slope + _quantile(2 * alpha / len(_RECENT_SHARES), line) * line.error)
+            worst = max(worst, line.slope + quantile_of(2 * alpha / len(_RECENT_SHARES), line) * line.error)
     return float(worst)
 
 
-def _robust(pieces: Sequence[Piece], alpha: float) -> Trend:
+def _no_logarithm(pieces: Sequence[Piece], settled: float) -> bool:
+    """Whether the whole record, warm-up included, is far better a line after a fill than a logarithm without a line.
+
+    After the warm-up a logarithm is nearly a line itself; its early part is what tells the two apart.
+    """
+    long = [piece for piece in pieces if len(piece.x) >= 3 * _MIN_RECENT and piece.age[0] < settled < piece.age[-1]]
+    if settled <= 0 or not long:
+        return False
+    y = np.concatenate([piece.y for piece in long])
+    age = np.concatenate([piece.age for piece in long])
+    y = y - y.mean()
+    base = levels_of(long)
+    fills = (None, np.minimum(age, settled), -np.expm1(-3 * age / settled))
+    lines = [least_squares(np.hstack([base, -age[:, None], *column(fill)]), y, base.shape[1], "", 0) for fill in fills]
+    logs = [
+        least_squares(np.hstack([base, *column(np.log1p(age / tau))]), y, base.shape[1], "", 0) for tau in _LOG_TAUS
+    ]
+    fitted = [model for model in lines if model is not None]
+    others = [model for model in logs if model is not None]
+    if not fitted:
+        return False
+    scores = information([*fitted, *others], len(y))
+    return min(scores[: len(fitted)]) < min(scores[len(fitted) :], default=np.inf) - _RULED_OUT_BIC
+
+
+def _robust(pieces: Sequence[Piece], alpha: float, names: Sequence[str]) -> Trend:
     y = np.concatenate([piece.y for piece in pieces])
     x = np.concatenate([piece.x for piece in pieces])
-    base = _levels(pieces)
-    fitted = _fit_all(pieces, base, x, y)
-    scores = _bic(fitted, len(y))
+    base = levels_of(pieces)
+    fitted = _fit_all(pieces, base, x, y, names)
+    scores = information(fitted, len(y))
     best = min(scores)
     plausible = [model for model, score in zip(fitted, scores, strict=True) if score <= best + _PLAUSIBLE_BIC]
     line = fitted[0]
-    quantile = {id(model): _quantile(alpha, model) for model in (*plausible, line)}
+    quantile = {id(model): quantile_of(alpha, model) for model in (*plausible, line)}
     low = min(model.slope - quantile[id(model)] * model.error for model in plausible)
-    certain = min(model.slope - _quantile(_DECIDING_ALPHA, model) * model.error for model in plausible)
+    certain = min(model.slope - quantile_of(_DECIDING_ALPHA, model) * model.error for model in plausible)
     high = max(model.slope + quantile[id(model)] * model.error for model in (*plausible, line))
     centre = fitted[int(np.argmin(scores))]
     falling = certain > 0 and _goes_on(pieces) and _is_spread(pieces)
@@ -212,131 +231,48 @@ def _robust(pieces: Sequence[Piece], alpha: float) -> Trend:
     )
 
 
-def _quantile(alpha: float, model: _Fitted) -> float:
-    return float(stats.t.ppf(1 - alpha / 2, model.dof))
+def _shape(name: str, pieces: Sequence[Piece]) -> FloatArray | None:
+    """The column of an innocent shape, None for the plain line."""
+    kind, _, number = name.partition(" ")
+    if kind == "log":
+        ages: FloatArray = np.concatenate([piece.age for piece in pieces])
+        logarithm: FloatArray = np.log1p(ages / float(number))
+        return logarithm
+    if kind == "hinge":
+        place: FloatArray = np.concatenate([(piece.x - piece.x[0]) / (piece.x[-1] - piece.x[0]) for piece in pieces])
+        return np.minimum(place, float(number))
+    return None
 
 
-def _levels(pieces: Sequence[Piece]) -> FloatArray:
-    """One column per boot: its own level."""
-    lengths = [len(piece.x) for piece in pieces]
-    columns = np.zeros((sum(lengths), len(pieces)))
-    start = 0
-    for index, length in enumerate(lengths):
-        columns[start : start + length, index] = 1.0
-        start += length
-    return columns
-
-
-def _shapes(pieces: Sequence[Piece]) -> list[tuple[str, FloatArray | None]]:
-    shapes: list[tuple[str, FloatArray | None]] = [("line", None)]
-    age = np.concatenate([piece.age for piece in pieces])
-    shapes += [(f"log {tau:g}", np.log1p(age / tau)) for tau in _LOG_TAUS]
-    place = np.concatenate([(piece.x - piece.x[0]) / (piece.x[-1] - piece.x[0]) for piece in pieces])
-    shapes += [(f"hinge {share:g}", np.minimum(place, share)) for share in _HINGES]
-    return shapes
-
-
-def _fit_all(pieces: Sequence[Piece], base: FloatArray, x: FloatArray, y: FloatArray) -> list[_Fitted]:
-    steps = _step_columns(pieces)
+def _fit_all(
+    pieces: Sequence[Piece], base: FloatArray, x: FloatArray, y: FloatArray, names: Sequence[str]
+) -> list[Fitted]:
+    steps = step_columns(pieces)
     offset = y.mean()
-    fitted: list[_Fitted] = []
-    for name, shape in _shapes(pieces):
-        columns = [base, -x[:, None]] if shape is None else [base, -x[:, None], -shape[:, None]]
-        design = np.hstack(columns)
+    fitted: list[Fitted] = []
+    for name in names:
+        design = np.hstack([base, -x[:, None], *column(_shape(name, pieces))])
         for count in range(_MAX_STEPS + 1):
             if count:
-                grown = _with_best_step(design, steps, y - offset)
+                grown = with_best_step(design, steps, y - offset)
                 if grown is None:
                     break
                 design = grown
             if len(y) < design.shape[1] + 3:
                 break
-            model = _least_squares(design, y - offset, base.shape[1], name, count)
-            # A cache only takes memory: a shape with the wrong sign is no innocent explanation.
+            model = least_squares(design, y - offset, base.shape[1], name, count)
             if model is not None:
                 fitted.append(model)
     return fitted or [_flat_guess(pieces)]
 
 
-def _flat_guess(pieces: Sequence[Piece]) -> _Fitted:
+def _flat_guess(pieces: Sequence[Piece]) -> Fitted:
     """With too few points for any fit: the end-to-end slope, with an error as large as the whole spread."""
     piece = max(pieces, key=lambda one: len(one.x))
     width = float(piece.x[-1] - piece.x[0])
     slope = float(piece.y[0] - piece.y[-1]) / width
-    error = (float(np.ptp(piece.y)) + _NOISE_FLOOR_BYTES) / width
-    return _Fitted("line", 0, slope, error, 1.0, error * error, 0.0, 2)
-
-
-def _step_columns(pieces: Sequence[Piece]) -> FloatArray:
-    """One column per possible one-off loss: minus one from that point on, within its boot."""
-    blocks: list[FloatArray] = []
-    total = sum(len(piece.x) for piece in pieces)
-    start = 0
-    for piece in pieces:
-        length = len(piece.x)
-        inner = np.arange(2, length - 1)
-        columns = np.zeros((total, len(inner)))
-        columns[start : start + length] = -(np.arange(length)[:, None] >= inner[None, :]).astype(float)
-        blocks.append(columns)
-        start += length
-    return np.hstack(blocks)
-
-
-def _with_best_step(design: FloatArray, steps: FloatArray, y: FloatArray) -> FloatArray | None:
-    q, _ = np.linalg.qr(design)
-    residual = y - q @ (q.T @ y)
-    free = steps - q @ (q.T @ steps)
-    norms = np.einsum("ij,ij->j", free, free)
-    gains = free.T @ residual
-    valid = (norms > 1e-3) & (gains > 0)
-    if not valid.any():
-        return None
-    score = np.where(valid, gains * gains / np.maximum(norms, 1e-3), -1.0)
-    return np.hstack([design, steps[:, [int(np.argmax(score))]]])
-
-
-def _least_squares(design: FloatArray, y: FloatArray, levels: int, name: str, steps: int) -> _Fitted | None:
-    q, r = np.linalg.qr(design)
-    diagonal = np.abs(np.diag(r))
-    if diagonal.min() <= 1e-9 * max(diagonal.max(), 1.0):
-        return None
-    inverse = np.linalg.inv(r)
-    coefficients = inverse @ (q.T @ y)
-    if (coefficients[levels + 1 :] < 0).any():
-        return None
-    residual = y - design @ coefficients
-    n, parameters = design.shape
-    sse = float(residual @ residual) + n * _NOISE_FLOOR_BYTES**2
-    rho = _autocorrelation(residual)
-    inflation = (1 + rho) / (1 - rho)
-    effective = n / inflation
-    dof = max(effective - parameters, 1.5)
-    variance = sse / max(n - parameters, 1) * inflation
-    error = float(np.sqrt(variance * float(inverse[levels] @ inverse[levels])))
-    return _Fitted(name, steps, float(coefficients[levels]), error, dof, sse, rho, parameters)
-
-
-def _autocorrelation(residual: FloatArray) -> float:
-    """The AR(1) coefficient from lags 1 and 2, raised by its small-sample bias, between 0 and 0.95."""
-    n = len(residual)
-    power = float(residual @ residual)
-    if n < 6 or power <= n * 1e-6:
-        return 0.0
-    one = float(residual[1:] @ residual[:-1]) / power
-    two = float(residual[2:] @ residual[:-2]) / power
-    rho = max(one, np.sqrt(max(two, 0.0)) if one > 0 else 0.0, 0.0)
-    return float(min(rho + (1 + 3 * rho) / n if rho > 1 / np.sqrt(n) else rho, 0.95))
-
-
-def _bic(fitted: Sequence[_Fitted], n: int) -> list[float]:
-    """The Bayesian information criterion on the effective number of points, the same for all models."""
-    richest = min(fitted, key=lambda model: model.sse)
-    effective = max(n * (1 - richest.autocorrelation) / (1 + richest.autocorrelation), 4.0)
-    # A step costs two parameters: its size and its place.
-    return [
-        effective * float(np.log(model.sse / n)) + (model.parameters + model.steps) * float(np.log(effective))
-        for model in fitted
-    ]
+    error = (float(np.ptp(piece.y)) + NOISE_FLOOR_BYTES) / width
+    return Fitted("line", 0, slope, error, 1.0, error * error, 0.0, 2)
 
 
 def _goes_on(pieces: Sequence[Piece]) -> bool:
