@@ -26,6 +26,7 @@ REGISTRY: dict[str, str] = {
     "nuttx": "heaptrail.dialects.nuttx:Nuttx",
     "rtthread": "heaptrail.dialects.rtthread:RtThread",
     "tina": "heaptrail.dialects.tina:Tina",
+    "zephyr": "heaptrail.dialects.zephyr:Zephyr",
 }
 
 

@@ -63,6 +63,7 @@ class Dumps:
         task: str | None = None,
         task_id: int | None = None,
         sequence: int | None = None,
+        freed: bool = False,
         frames: tuple[RawFrame, ...] = (),
     ) -> list[AnyObservation]:
         """A live block of the open listing. Beyond the limit it is counted, and the first such one is a problem."""
@@ -84,6 +85,7 @@ class Dumps:
                 task=task,
                 task_id=task_id,
                 sequence=sequence,
+                freed=freed,
                 frames=frames,
                 **where,
             )

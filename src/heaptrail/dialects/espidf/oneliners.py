@@ -24,7 +24,7 @@ _VALUE = (
 )
 _LOW_WORD = r"(?:min(?:imum)?[ _.]?(?:ever[ _]?)?)"
 _FIGURE = re.compile(
-    rf"(?<![a-z])(?P<prefix>(?:current|curr|total|remaining|available)[ _]|(?:esp[_.]|xport)?get_?|{_KIND}[ _])?"
+    rf"(?<![a-z])(?P<prefix>(?:current|curr|total|remaining|available)[ _]|(?:esp[_.])?get_?|{_KIND}[ _])?"
     rf"(?P<low>{_LOW_WORD})?(?:free[ _]?(?:(?P<kind1>{_KIND})[ _]?)?"
     r"(?:heap(?:[ _]?(?:size|memory|mem))?|(?P<memory>memory))(?:[ _]since[ _](?:boot|start))?"
     rf"|heap[ _]free|free[ _]?(?P<kind3>psram|spiram|iram|dram)){_VALUE}"
@@ -36,7 +36,7 @@ _BESIDE = re.compile(
 _FLIPPER_FIRST = re.compile(r"^\s*Free heap size: \d+\s*$")
 _FLIPPER_LAST = re.compile(r"^\s*Maximum heap block: \d+\s*$")
 _FLIPPER_LINES = 12
-_OTHERS = ("Application stopped", "Total Heap Size", "Pool free")
+_OTHERS = ("Application stopped", "Malloc failed. Core:", "xPortGet")
 
 
 class OneLiners:

@@ -130,7 +130,7 @@ class Trace:
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line completes; None when it is none of a heap trace."""
         taken = None
-        if self._head is not None or _RECORD_BEGINS.search(line.text):
+        if not self._stranger and (self._head is not None or _RECORD_BEGINS.search(line.text)):
             taken = self._record_line(line)
         if taken is None and self._record is not None:
             taken = self._callers(line)
@@ -146,6 +146,7 @@ class Trace:
             self._stranger = True  # the same words in another system's trace, read there
             return self.close() or None
         found = self.close()
+        self._stranger = False
         self._open(line)
         self._declared = int(match[1] or match[2])
         self._left = _RECORD_LINES

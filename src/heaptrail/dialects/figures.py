@@ -1,0 +1,116 @@
+"""Heap figures printed one a line, as firmware prints an allocator's statistics: near another, they are one sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from heaptrail.dialects.text import Place, place
+from heaptrail.model.observations import HeapSample
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Mapping
+
+    from heaptrail.dialects import Line
+    from heaptrail.model.observations import AnyObservation
+
+_LINES = 16
+"""So many lines of other tasks may fall between two figures of one sample."""
+
+
+class Layout(NamedTuple):
+    """Which lines belong together.
+
+    Args:
+        figures: Field of `HeapSample` to the pattern of its line; group 1 is the number, decimal or `0x…`.
+        least: With fewer figures than this the words are a coincidence, and nothing is said.
+        any_of: Without one of these the rest says nothing about the heap's size.
+        last: The field that ends a sample, where one does.
+        heap: The sample's heap.
+    """
+
+    figures: Mapping[str, re.Pattern[str]]
+    least: int = 1
+    any_of: frozenset[str] = frozenset()
+    last: str | None = None
+    heap: str | None = None
+
+
+class Figures:
+    """Collects figures. One that comes again, or one of another layout, begins a new sample.
+
+    Args:
+        dialect: Its name.
+        layouts: The first whose figure is on a line takes it.
+    """
+
+    def __init__(self, dialect: str, *layouts: Layout) -> None:
+        self._dialect = dialect
+        self._layouts = layouts
+        self._layout = layouts[0]
+        self._where: Place | None = None
+        self._found: dict[str, int] = {}
+        self._left = 0
+
+    @property
+    def wants(self) -> int:
+        """Lines to be fed whatever they hold, so that a sample is given out soon after its last figure."""
+        return self._left
+
+    def tick(self, line: Line) -> list[AnyObservation]:
+        """A line has passed: what was not continued for long enough is over."""
+        if self._where is None:
+            return []
+        self._left -= 1
+        return self.close() if self._left == 0 or self._where["boot"] != line.boot else []
+
+    def read(self, line: Line) -> list[AnyObservation] | None:
+        """What this line completes; None when it holds no figure."""
+        for layout in self._layouts:
+            figures = _figures(layout, line.text)
+            if figures:
+                break
+        else:
+            return None
+        repeats = layout is not self._layout or not self._found.keys().isdisjoint(figures)
+        found = self.close() if repeats else []
+        self._layout = layout
+        if self._where is None:
+            self._where = place(line, self._dialect)
+        self._found.update(figures)
+        self._left = _LINES
+        return found + (self.close() if layout.last in figures else [])
+
+    def close(self) -> list[AnyObservation]:
+        """The sample that is open, if any."""
+        where, figures = self._where, self._found
+        self._where, self._found, self._left = None, {}, 0
+        if where is None or len(figures) < self._layout.least:
+            return []
+        if self._layout.any_of and self._layout.any_of.isdisjoint(figures):
+            return []
+        return [
+            HeapSample(
+                heap=self._layout.heap,
+                total_bytes=figures.get("total_bytes"),
+                free_bytes=figures.get("free_bytes"),
+                used_bytes=figures.get("used_bytes"),
+                min_free_bytes=figures.get("min_free_bytes"),
+                max_used_bytes=figures.get("max_used_bytes"),
+                largest_free_bytes=figures.get("largest_free_bytes"),
+                free_blocks=figures.get("free_blocks"),
+                used_blocks=figures.get("used_blocks"),
+                allocations=figures.get("allocations"),
+                frees=figures.get("frees"),
+                **where,
+            )
+        ]
+
+
+def _figures(layout: Layout, text: str) -> dict[str, int]:
+    figures = {}
+    for field, pattern in layout.figures.items():
+        match = pattern.search(text)
+        if match is not None:
+            figures[field] = int(match[1], 0) if match[1].startswith(("0x", "0X")) else int(match[1])
+    return figures
