@@ -41,7 +41,7 @@ _ADDRESSES_LISTED: Final = 200
 _COUNTS_LISTED: Final = 200
 _PROBLEMS_LISTED: Final = 1_000
 _SOURCE_FRAMES_OPEN: Final = 1
-_BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:B|%|h|min|s)(?!\w))")
+_BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:B|h|min|s)(?!\w))")
 """A number stays on one line with its unit."""
 
 
@@ -193,14 +193,14 @@ def _task_table(tasks: Sequence[TaskRow]) -> _TaskTable:
     """The columns that are known of any task; the tightest stack first."""
     headings = (
         ("name", "Task"),
-        ("id", "No."),
-        ("state", "State"),
-        ("priority", "Priority"),
         ("stack_free_min_words", "Least stack free, words"),
         ("stack_free_min_bytes", "Least stack free, bytes"),
         ("stack_size_bytes", "Stack size, bytes"),
         ("stack_used_max_percent", "Stack used, %"),
         ("heap_bytes", "Heap held, bytes"),
+        ("state", "State"),
+        ("priority", "Priority"),
+        ("id", "No."),
         ("rows", "Rows seen"),
     )
     columns = [(field, text) for field, text in headings if any(getattr(task, field) is not None for task in tasks)]

@@ -43,13 +43,13 @@ def bytes_text(value: float | None) -> str:
 
 
 def share_text(share: float) -> str:
-    """A share of one as percent, `99.6 %`; only all of it is `100 %`, and only nothing is `0 %`."""
+    """A share of one as percent, `99.6%`; only all of it is `100%`, and only nothing is `0%`."""
     if not math.isfinite(share * 100):
         return UNKNOWN
     percent = round(share * 100, 1)
     if 0 < share < 1:
         percent = min(max(percent, 0.1), 99.9)
-    return f"{percent:,.0f} %" if percent == round(percent) else f"{percent:,.1f} %"
+    return f"{percent:,.0f}%" if percent == round(percent) else f"{percent:,.1f}%"
 
 
 def count_text(value: float | None, noun: str) -> str:

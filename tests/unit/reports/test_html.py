@@ -91,7 +91,7 @@ def test_without_javascript_the_text_is_whole(leak_page: bytes) -> None:
     for said in (
         "7,696 B",
         "93,120 B",
-        "99.2 %",
+        "99.2%",
         "0x08396d52",
         "pvPortCalloc",
         "startSoundDevice",

@@ -35,7 +35,7 @@ def test_an_interval_says_which_end_is_open(interval: Interval | None, said: tup
 
 @pytest.mark.parametrize(
     ("share", "said"),
-    [(1.0, "100 %"), (0.99999, "99.9 %"), (0.9918, "99.2 %"), (0.5, "50 %"), (0.00001, "0.1 %"), (0.0, "0 %")],
+    [(1.0, "100%"), (0.99999, "99.9%"), (0.9918, "99.2%"), (0.5, "50%"), (0.00001, "0.1%"), (0.0, "0%")],
 )
 def test_only_all_is_a_hundred_percent(share: float, said: str) -> None:
     assert wording.share_text(share) == said
@@ -48,8 +48,8 @@ def test_the_books_are_three_lines() -> None:
 
     assert wording.books_rows(books) == (
         ("lost", "1,000 B", ""),
-        ("explained", "900 B", "90 %"),
-        ("unexplained", "100 B", "10 %"),
+        ("explained", "900 B", "90%"),
+        ("unexplained", "100 B", "10%"),
     )
 
 
@@ -59,7 +59,7 @@ def test_a_share_above_one_leaves_no_negative_rest() -> None:
         lost_bytes=90, explained_bytes=100, unexplained_bytes=-10, share_explained=100 / 90, window_cycles=3, basis="x"
     )
 
-    assert wording.books_rows(books)[1:] == (("explained", "100 B", "111.1 %"), ("unexplained", "-10 B", ""))
+    assert wording.books_rows(books)[1:] == (("explained", "100 B", "111.1%"), ("unexplained", "-10 B", ""))
 
 
 def test_a_site_is_named_by_its_frame_outside_wrappers() -> None:

@@ -1,5 +1,5 @@
 "use strict";
-/* Draws the charts in the page's colours, toggles the theme, sorts tables, and opens everything for print.
+/* Draws the charts in the page's colours, toggles the theme, sorts tables, and opens findings and sources for print.
    Without it the page is whole but for the charts. */
 (() => {
   const root = document.documentElement;
@@ -91,7 +91,7 @@
   window.addEventListener("hashchange", reveal);
   let before = null;
   window.addEventListener("beforeprint", () => {
-    const closed = Array.from(document.querySelectorAll("details:not([open])"));
+    const closed = Array.from(document.querySelectorAll("details:not(.quiet):not([open])"));
     before = { theme: root.dataset.theme, closed };
     for (const element of closed) element.open = true;
     root.dataset.theme = "light";
