@@ -5,12 +5,12 @@ set -u
 heaptrail=$1
 twin=$2
 out=out/demo
-player=out/rtplayer/rtplayer
-[ "$twin" = mended ] && player=out/rtplayer/rtplayer-mended
+player=rtplayer
+[ "$twin" = mended ] && player=rtplayer-mended
 
 mkdir -p "$out"
-"$heaptrail" hunt examples/rtplayer/heaptrail.toml --elf "$player" \
-    --console "exec:$PWD/$player --rounds-per-second 20 --speed 0" \
+"$heaptrail" hunt examples/rtplayer/heaptrail.toml --elf "out/rtplayer/$player" \
+    --console "exec:../../out/rtplayer/$player --rounds-per-second 20 --speed 0" \
     --capture "$out/capture.cast" --output - --output "$out/report.html" --output "$out/report.json"
 status=$?
 

@@ -68,11 +68,10 @@ def hunt_command(
 
 
 def _overridden(workload: Workload, console: str | None, elf: Path | None) -> Workload:
-    """The workload with the command line's console and ELF, whose paths refer to the folder the user is in."""
+    """The workload with the command line's console (run in the workload file's folder) and ELF."""
     target = workload.target
     if console is not None:
         target = msgspec.structs.replace(target, console=console)
-        workload = msgspec.structs.replace(workload, folder=Path())
     if elf is not None:
         target = msgspec.structs.replace(target, elf=str(elf.absolute()))
     return msgspec.structs.replace(workload, target=target)
