@@ -82,7 +82,7 @@ def _interpretation(workload: Workload, *, allow_mismatch: bool) -> Interpretati
 
     return Interpretation(
         elf=workload.elf_path,
-        source_map=tuple(f"{old}={new}" for old, new in workload.target.source_map.items()),
+        source_map=tuple(f"{old}={workload.folder / new}" for old, new in workload.target.source_map.items()),
         wrappers=workload.target.wrappers,
         allow_mismatch=allow_mismatch,
     )
