@@ -67,9 +67,9 @@ def findings_of(verdict: Verdict, symbolizer: Symbolizer) -> tuple[Finding, ...]
 
 
 def _rank(judged: SiteVerdict) -> tuple[float, ...]:
+    """What ranks before what; the addresses at the end make the order the same in every run."""
     growth = judged.per_cycle_footprint_bytes or judged.per_cycle_bytes or 0.0
-    first_pc = judged.frames[0].pc if judged.frames else 0
-    return (_RANK[judged.site_class], -growth, -judged.live_bytes, first_pc)
+    return (_RANK[judged.site_class], -growth, -judged.live_bytes, *(frame.pc for frame in judged.frames))
 
 
 def _frame_shared_by_all(verdict: Verdict) -> int | None:
