@@ -8,7 +8,10 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 import msgspec
 from hypothesis import strategies as st
 
+from heaptrail.model.evidence import Evidence, FootprintRule, LiveDump
+from heaptrail.model.observations import Block, Dump, HeapSample, RawFrame
 from heaptrail.model.report import SCHEMA, Report
+from heaptrail.model.verdict import JudgeSettings
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -154,3 +157,91 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 
 reports = records(Report).map(lambda report: msgspec.structs.replace(report, schema=SCHEMA))
 """Any valid report, sensible or not."""
+
+# --- Evidence: any run that the records allow, sensible or not -----------------------------------------------------
+
+_STACKS = tuple(tuple(RawFrame(0x1000 * site + depth, "call") for depth in range(3)) for site in range(4))
+_SMALL = st.integers(min_value=0, max_value=60)
+_BYTES = st.integers(min_value=0, max_value=2**33)
+_TIMES = st.none() | st.floats(min_value=-1e6, max_value=1e9, allow_nan=False)
+
+
+def heap_samples() -> st.SearchStrategy[HeapSample]:
+    return st.builds(
+        HeapSample,
+        line=st.integers(1, 10_000),
+        boot=st.integers(1, 3),
+        cycle=st.none() | _SMALL,
+        t_s=_TIMES,
+        heap=st.none() | st.sampled_from(["sram", "psram"]),
+        total_bytes=st.none() | _BYTES,
+        free_bytes=st.none() | _BYTES,
+        used_bytes=st.none() | _BYTES,
+        min_free_bytes=st.none() | _BYTES,
+        largest_free_bytes=st.none() | _BYTES,
+        tracer=st.sampled_from([None, "on", "off"]),
+    )
+
+
+def live_blocks() -> st.SearchStrategy[Block]:
+    return st.builds(
+        Block,
+        line=st.integers(1, 10_000),
+        boot=st.integers(1, 3),
+        dump=st.integers(0, 5),
+        address=st.integers(0, 40).map(lambda slot: 0x2000_0000 + 16 * slot),
+        size_bytes=st.integers(0, 5_000),
+        size_kind=st.sampled_from(["requested", "block"]),
+        task=st.none() | st.sampled_from(["AudioRender", "tcpip"]),
+        sequence=st.none() | st.integers(0, 500),
+        born_cycle=st.none() | _SMALL,
+        freed=st.booleans(),
+        frames=st.sampled_from([(), *_STACKS]),
+    )
+
+
+def live_dumps() -> st.SearchStrategy[LiveDump]:
+    moments = st.builds(
+        Dump,
+        line=st.integers(1, 10_000),
+        boot=st.integers(1, 3),
+        cycle=st.none() | _SMALL,
+        t_s=_TIMES,
+        dump=st.integers(0, 5),
+        complete=st.none() | st.booleans(),
+    )
+    return st.builds(
+        LiveDump,
+        dump=moments,
+        blocks=st.lists(live_blocks(), max_size=25).map(tuple),
+        armed_cycle=st.none() | _SMALL,
+        workload=st.sampled_from([None, "running", "stopped"]),
+    )
+
+
+def evidences() -> st.SearchStrategy[Evidence]:
+    """Evidence with contradictory moments, repeated dumps and missing fields: whatever a broken log may leave."""
+    rules = st.builds(
+        FootprintRule,
+        header_bytes=st.sampled_from([0, 4, 8, 16]),
+        align_bytes=st.sampled_from([4, 8, 16]),
+        basis=st.just("a rule"),
+    )
+    return st.builds(
+        Evidence,
+        samples=st.lists(heap_samples(), max_size=60).map(tuple),
+        dumps=st.lists(live_dumps(), max_size=6).map(tuple),
+        footprint=st.none() | rules,
+        cycles_from=st.sampled_from([None, "marks"]),
+        boots=st.integers(1, 3),
+    )
+
+
+def judge_settings() -> st.SearchStrategy[JudgeSettings]:
+    return st.builds(
+        JudgeSettings,
+        tolerate_bytes_per_cycle=st.none() | st.floats(0, 1e6),
+        confidence=st.floats(0.5, 0.9999),
+        largest_single_loss_bytes=st.integers(1, 10_000),
+        warmup_cycles=st.integers(0, 100),
+    )

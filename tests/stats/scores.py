@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
-from soak_runs import CYCLES, INNOCENT, LEAK_SITES, LEAKING, LOOKS, STACKS, Births, Observed, Run, make_run, observe
+from stats.soak_runs import (
+    CYCLES,
+    INNOCENT,
+    LEAK_SITES,
+    LEAKING,
+    LOOKS,
+    STACKS,
+    Births,
+    Observed,
+    Run,
+    make_run,
+    observe,
+)
 
 from heaptrail.analysis.verdict import judge
-from heaptrail.model.evidence import Evidence
 from heaptrail.model.verdict import Interval, JudgeSettings, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from heaptrail.model.evidence import Evidence
 
 SITE_OF = {frames: site for site, frames in STACKS.items()}
 

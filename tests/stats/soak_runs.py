@@ -7,15 +7,17 @@ permanent set-up, transients within a cycle, a heartbeat, buffers held across cy
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heaptrail.model.evidence import Evidence, FootprintRule, LiveDump
 from heaptrail.model.observations import Block, Dump, HeapSample, RawFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array = NDArray[np.float64]
 Births = Literal["exact", "sequence", "first_seen"]
@@ -488,24 +490,37 @@ class Observed:
         )
 
 
-def observe(run: Run, *, births: Births = "exact", dump_every: float = 10.0) -> Observed:
-    """Sample the heap and list the live blocks, as a tester would."""
+class Blocks(NamedTuple):
+    """All allocations of a run in order of birth, with the deaths that resets bring."""
+
+    site: NDArray[np.int64]
+    size: Array
+    birth: Array
+    death: Array
+
+
+def all_blocks(run: Run) -> Blocks:
     site, size = np.concatenate(run.site).astype(int), np.concatenate(run.size)
     birth, death = np.concatenate(run.birth), np.concatenate(run.death)
     boots = np.array(run.boots)
-    ends_of_boots = np.append(boots[1:], np.inf)
-    mine = np.searchsorted(boots, birth, side="right") - 1
-    death = np.minimum(death, ends_of_boots[mine])
-    keep = (birth >= 0) & (birth < run.cycles)
-    order = np.argsort(birth[keep], kind="stable")
-    site, size, birth, death = (a[keep][order] for a in (site, size, birth, death))
-    samples, moments = _samples(run, size, birth, death, boots)
-    dumps, at = _dumps(run, site, size, birth, death, boots, births, dump_every)
-    evidence = Evidence(samples=samples, dumps=dumps, cycles_from="marks", boots=len(boots), footprint=RULE)
-    return Observed(evidence, tuple(boots), tuple(moments), tuple(at))
+    death = np.minimum(death, np.append(boots[1:], np.inf)[np.searchsorted(boots, birth, side="right") - 1])
+    keep = np.flatnonzero((birth >= 0) & (birth < run.cycles))
+    order = keep[np.argsort(birth[keep], kind="stable")]
+    return Blocks(site[order], size[order], birth[order], death[order])
 
 
-def _samples(run: Run, size: Array, birth: Array, death: Array, boots: Array) -> tuple[tuple[HeapSample, ...], Array]:
+def observe(run: Run, *, births: Births = "exact", dump_every: float = 10.0) -> Observed:
+    """Sample the heap and list the live blocks, as a tester would."""
+    blocks = all_blocks(run)
+    samples, moments = _samples(run, blocks)
+    dumps, at = _dumps(run, blocks, births, dump_every)
+    evidence = Evidence(samples=samples, dumps=dumps, cycles_from="marks", boots=len(run.boots), footprint=RULE)
+    return Observed(evidence, tuple(run.boots), tuple(moments), tuple(at))
+
+
+def _samples(run: Run, blocks: Blocks) -> tuple[tuple[HeapSample, ...], Array]:
+    _, size, birth, death = blocks
+    boots = np.array(run.boots)
     rng = run.rng
     moments = np.sort(rng.uniform(0, run.cycles, run.cycles * run.per_cycle))
     if run.missing:
@@ -530,16 +545,9 @@ def _samples(run: Run, size: Array, birth: Array, death: Array, boots: Array) ->
     return samples, moments
 
 
-def _dumps(
-    run: Run,
-    site: NDArray[np.int64],
-    size: Array,
-    birth: Array,
-    death: Array,
-    boots: Array,
-    births: Births,
-    dump_every: float,
-) -> tuple[tuple[LiveDump, ...], list[float]]:
+def _dumps(run: Run, listed: Blocks, births: Births, dump_every: float) -> tuple[tuple[LiveDump, ...], list[float]]:
+    site, size, birth, death = listed
+    boots = np.array(run.boots)
     dumps: list[LiveDump] = []
     at: list[float] = []
     addresses = 0x2000_0000 + 16 * run.rng.permutation(len(birth))

@@ -98,6 +98,6 @@ class Runs:
     player = staticmethod(player_run)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def runs() -> type[Runs]:
     return Runs
