@@ -6,6 +6,8 @@ A figure that is unknown, or no finite number, is `unknown`; an interval with an
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from typing import TYPE_CHECKING, Final
 
 from heaptrail.reports.untrusted import NAME_CHARACTERS, printable
@@ -35,6 +37,11 @@ CLASSES: Final[dict[SiteClass, tuple[str, str]]] = {
 """The classes in the order of their weight, each with its name and what it means."""
 
 GROWING: Final[tuple[SiteClass, ...]] = ("leak", "held_until_teardown")
+
+
+_OPTION: Final = re.compile(r"--[a-z][a-z-]{0,40}")
+_FLAGS: Final = ("--allow-mismatch",)
+_REPEATED: Final = ("--wrapper", "--source-map")
 
 
 def bytes_text(value: float | None) -> str:
@@ -206,17 +213,24 @@ def problem_place(problem: ReportProblem, boots: int) -> str:
 
 
 def reproduce_command(report: Report) -> str:
-    """The command that makes this report again from its captures."""
-    names = [_quoted(capture.name) for capture in report.provenance.captures] or ["LOG"]
-    elf = report.provenance.elf
-    options = f" --elf {_quoted(elf.name)}" if elf is not None else ""
-    return f"heaptrail read {' '.join(names[:20])}{options} --output report.html"
+    """The command that makes this report again from its captures, for a shell; options are as the report names them."""
+    words = ["heaptrail", "read"]
+    words += [_quoted(capture.name) for capture in report.provenance.captures[:20]] or ["LOG"]
+    if report.provenance.elf is not None:
+        words += ["--elf", _quoted(report.provenance.elf.name)]
+    for option, value in report.provenance.options.items():
+        if not _OPTION.fullmatch(option) or option in ("--elf", "--output", "--format"):
+            continue
+        if option in _FLAGS:
+            words.append(option)
+            continue
+        values = value.split(", ") if option in _REPEATED else [value]
+        words += [word for one in values for word in (option, _quoted(one))]
+    return " ".join([*words, "--output", "report.html"])
 
 
-def _quoted(name: str) -> str:
-    shown = printable(name, NAME_CHARACTERS)
-    plain = shown.replace("-", "").replace(".", "").replace("_", "").replace("/", "").isalnum()
-    return shown if plain else "'" + shown.replace("'", "'\\''") + "'"
+def _quoted(text: str) -> str:
+    return shlex.quote(printable(text, NAME_CHARACTERS))
 
 
 def _bytes_of_rate(value: float) -> str:

@@ -324,7 +324,7 @@ def leak() -> Report:
                 debug_info=True,
             ),
             versions={"heaptrail": "0.1.0", "symbolic": "12.8.0", "python": "3.11.7"},
-            options={"cycle_mark": "playback of .* ended", "confidence": "0.99"},
+            options={"--cycle-mark": "playback of .* ended", "--confidence": "0.99"},
         ),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 import msgspec
 import pytest
@@ -88,10 +89,17 @@ def test_growth_names_blocks_bytes_and_what_the_heap_pays() -> None:
 def test_the_command_that_makes_the_report_again_can_be_pasted() -> None:
     leak = samples.leak()
     odd = CaptureInfo(name="it's; rm -rf.log", format="text", bytes_read=1, lines=1)
-    report = msgspec.structs.replace(leak, provenance=msgspec.structs.replace(leak.provenance, captures=(odd,)))
+    options = {"--allow-mismatch": "yes", "--wrapper": "my_alloc, os_new", "$(reboot)": "x", "--x;y": "z"}
+    provenance = msgspec.structs.replace(leak.provenance, captures=(odd,), elf=None, options=options)
 
-    assert wording.reproduce_command(leak) == "heaptrail read capture.cast --elf rtplayer.elf --output report.html"
-    assert "read 'it'\\''s; rm -rf.log' --elf" in wording.reproduce_command(report)
+    assert wording.reproduce_command(leak) == (
+        "heaptrail read capture.cast --elf rtplayer.elf --cycle-mark 'playback of .* ended' --confidence 0.99 "
+        "--output report.html"
+    )
+    assert shlex.split(wording.reproduce_command(msgspec.structs.replace(leak, provenance=provenance))) == [
+        *["heaptrail", "read", "it's; rm -rf.log", "--allow-mismatch"],
+        *["--wrapper", "my_alloc", "--wrapper", "os_new", "--output", "report.html"],
+    ]
 
 
 def test_the_first_reason_is_not_said_twice() -> None:
