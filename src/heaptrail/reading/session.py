@@ -11,6 +11,7 @@ from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, P
 from heaptrail.reading.boots import BANNER_NEEDLES, Boots, banner
 from heaptrail.reading.cleaning import clean
 from heaptrail.reading.finder import Finder, literal_of
+from heaptrail.reading.panel import Panel
 from heaptrail.reading.stamps import Timeline, strip_prefixes
 from heaptrail.registry import resolve
 
@@ -58,7 +59,7 @@ class Session:
         marked: bool = False,
         first_boot: int = 1,
     ) -> None:
-        self._dialects = dialects
+        self._panel = Panel(dialects)
         self._limits = limits
         self._cycle_mark = cycle_mark
         self._boot_mark = boot_mark
@@ -84,23 +85,24 @@ class Session:
         data = chunk.data
         if not self._zero_known and not chunk.times_s:
             self._find_zero(data)
-        starts = [] if self._finder.every_line else self._finder.line_starts(data)
+        starts = self._finder.line_starts(data)
         at, position = 0, 0
         while position < len(data):
-            if self._finder.every_line or any(dialect.wants for dialect in self._dialects):
+            while at < len(starts) and starts[at] < position:
+                at += 1
+            if self._finder.every_line or self._panel.wants:
                 start = position
-            else:
-                while at < len(starts) and starts[at] < position:
-                    at += 1
-                if at == len(starts):
-                    break
+            elif at < len(starts):
                 start = starts[at]
+            else:
+                break
+            promising = at < len(starts) and starts[at] == start
             self.line += data.count(b"\n", position, start) + 1
             end = data.find(b"\n", start)
             cut = chunk.cut_line and end < 0
             end = end if end >= 0 else len(data)
             position = end + 1
-            yield from self._line(data[start:end], chunk.time_at(start), cut=cut)
+            yield from self._line(data[start:end], chunk.time_at(start), promising=promising, cut=cut)
         if position < len(data):
             self.line += data.count(b"\n", position) + (not data.endswith(b"\n"))
 
@@ -118,7 +120,7 @@ class Session:
             position = end + 1
         self._zero_known = True
 
-    def _line(self, raw: bytes, t_s: float | None, *, cut: bool) -> Iterator[AnyObservation]:
+    def _line(self, raw: bytes, t_s: float | None, *, promising: bool, cut: bool) -> Iterator[AnyObservation]:
         if len(raw) > self._limits.line_bytes:
             raw = raw[: self._limits.line_bytes]
             yield self._problem("long_line", f"line {self.line} is longer than {len(raw):,} bytes and was cut there")
@@ -138,14 +140,9 @@ class Session:
         if self._cycle_mark is not None and self._cycle_mark.search(text):
             yield self._cycle_ends(text.strip()[:80])
         line = Line(text, self.line, self.boot, self._cycle, self._t_s)
-        telling = False
-        for dialect in self._dialects:
-            wanted = dialect.wants
-            if wanted or any(trigger in raw for trigger in dialect.triggers):
-                found = list(dialect.feed(line))
-                telling |= bool(found) or dialect.wants >= max(1, wanted)  # what it does not know uses up its patience
-                yield from self._heard(dialect, found)
-        if cut and telling:
+        for dialect, found in self._panel.hear(raw, line, promising=promising):
+            yield from self._heard(dialect, found)
+        if cut and self._panel.told:
             yield self._problem("cut_line", "the last line has no line end, so the log may have been cut there")
 
     def _heard(self, dialect: Dialect, found: list[AnyObservation]) -> Iterator[AnyObservation]:
@@ -172,8 +169,7 @@ class Session:
     ) -> Iterator[AnyObservation]:
         """The device began anew: close what is open, then count from the start."""
         line = self.line if line is None else line
-        for dialect in self._dialects:
-            open_still = list(dialect.finish())
+        for _, open_still in self._panel.finish():
             if any(not isinstance(observation, Problem) for observation in open_still):
                 self._boots.observed()
             yield from open_still
@@ -208,15 +204,15 @@ class Session:
 
     def finish(self) -> Iterator[AnyObservation]:
         """The end of the log."""
-        for dialect in self._dialects:
-            yield from self._heard(dialect, list(dialect.finish()))
+        for dialect, found in self._panel.finish():
+            yield from self._heard(dialect, found)
         if self._cycle_mark is not None and not self.cycle_marks:
             text = f"no line matches the cycle mark {self._cycle_mark.pattern!r}, so no cycles are known"
             yield self._problem("missing_marks", text)
 
     def footprint(self) -> FootprintRule | None:
         """The allocator's rule, from the first dialect that knows it."""
-        rules = (dialect.footprint() for dialect in self._dialects if dialect.name in self.found_by)
+        rules = (dialect.footprint() for dialect in self._panel.dialects if dialect.name in self.found_by)
         return next((rule for rule in rules if rule is not None), None)
 
     def _problem(self, what: str, text: str) -> Problem:

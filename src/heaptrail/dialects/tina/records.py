@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _RECORD = re.compile(
     rf"(\d{{1,9}})\s*:\s*ptr\s*=\s*{HEX}\s*,\s*size\s*=\s*{HEX}\s*(?:,\s*thread\s*=\s*(.*?)\s*|\.?\s*)$"
 )
-_RECORD_BEGINS = re.compile(r"\d{3}\s*:\s*ptr\b|\bptr\s*=\s*0[xX].*\bsize\s*=")
-_RECORD_PIECE = re.compile(r"^\s*\d{3,9}\s*:\s*(?:p|pt)?$")
+_RECORD_BEGINS = re.compile(r"\d{3}\s*:\s*ptr\b")
+_RECORD_PIECE = re.compile(r"^\s*\d{3,9}\s*:\s*(?:p|pt)?$|\bptr\s*=\s*0[xX].*\bsize\s*=\s*0[xX]")
 _FRAME = re.compile(r"backtrace\s*:\s*(0[xX])(0[xX])?([0-9a-fA-F]{1,16})(?![0-9a-zA-Z_])\s*(:|$)?")
 _FRAME_BEGINS = re.compile(r"race\s*:\s*0[xX]|backtrace\s*:|^\s*back(?!\w* ?fail)\w*\s*$")
 _FRAME_FAILED = re.compile(r"backtrace\s*(?:fail|:\s*invalid|:\s*\(nil\))")
@@ -139,7 +139,7 @@ class Listing:
         return name, []
 
     def _torn_record(self, line: Line) -> list[AnyObservation] | None:
-        if not _RECORD_BEGINS.search(line.text) and (self._where is None or not _RECORD_PIECE.match(line.text)):
+        if not _RECORD_BEGINS.search(line.text) and (self._where is None or not _RECORD_PIECE.search(line.text)):
             return None
         found = self._close_record()
         if self._where is None:
