@@ -32,7 +32,9 @@ FEWEST_READINGS = 6
 """A round may be over before `free` has answered once. A phase goes on until it has this many readings, or as many as
 rounds were asked for, but never longer than four times the rounds."""
 _AFTER_OUT_OF_MEMORY_S = 3.0
-"""A workload that goes on after an allocation failed gets this, or three times its slowest round, for the next one."""
+"""After an allocation failed the workload gets three times its slowest round to end another, and this at least."""
+_AT_AN_UNKNOWN_PACE_S = 60.0
+"""The same where no round has ended yet."""
 _WIND_DOWN_STEP_S = 3.0
 _WIND_DOWN_PROMPT_S = 10.0
 """Time for a listing that is being printed to come to its end."""
@@ -287,7 +289,8 @@ class _Hunt:
         last_chance: Deadline | None = None
         while self._cycles <= before:
             if self._console.lines.out_of_memory and last_chance is None:
-                last_chance = Deadline(self._clock, max(_AFTER_OUT_OF_MEMORY_S, 3 * self._slowest_cycle_s))
+                pace_s = 3 * self._slowest_cycle_s or _AT_AN_UNKNOWN_PACE_S
+                last_chance = Deadline(self._clock, max(_AFTER_OUT_OF_MEMORY_S, pace_s))
             if last_chance is not None and last_chance.expired:
                 raise _OutOfMemoryError
             if deadline.expired:

@@ -17,7 +17,7 @@ KEPT_LINES = 4096
 """Lines that stay readable; no command's answer that a procedure looks into is longer."""
 _SAMPLE_BYTES = 96
 _OUT_OF_MEMORY = re.compile(
-    r"(?i)alloc(?:ation)?\w*(?:\(\w*\))? fail|\bno memory\b|\bout of memory\b|\bmemory exhausted\b"
+    r"(?i)alloc(?:ation)?\w*(?:\(\w*\))? fail|\bno memory\b(?! leak)|\bout of memory\b|\bmemory exhausted\b"
 )
 _TRACER_NOTE = re.compile(r"^\s*memleak\s*:")
 """The tracer's summary counts failed allocations; that is no failure of this moment."""
@@ -34,7 +34,7 @@ class LineWatcher:
         count: Complete lines so far; line numbers here begin at 0.
         cycles: Lines that ended a cycle since `begin_boot`.
         boots: Lines that began a boot.
-        out_of_memory: The first line that told of memory running out since `begin_boot`, or None.
+        out_of_memory: The line that told of memory running out, or None; a round that ends after it takes it back.
     """
 
     def __init__(self, *, cycle_mark: str | None, boot_mark: str | None) -> None:
@@ -72,6 +72,7 @@ class LineWatcher:
         self.count += 1
         if self._cycle_mark is not None and self._cycle_mark.search(text):
             self.cycles += 1
+            self.out_of_memory = None  # the workload outlived it
         if banner(text) is not None or (self._boot_mark is not None and self._boot_mark.search(text)):
             self.boots += 1
         if self.out_of_memory is None and _OUT_OF_MEMORY.search(text) and not _TRACER_NOTE.match(text):
