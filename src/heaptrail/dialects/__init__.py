@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from heaptrail.model.observations import AnyObservation
 
 REGISTRY: dict[str, str] = {
+    "alios": "heaptrail.dialects.alios:AliOs",
     "ameba": "heaptrail.dialects.ameba:Ameba",
     "espidf": "heaptrail.dialects.espidf:EspIdf",
     "flipper": "heaptrail.dialects.flipper:Flipper",
     "freertos": "heaptrail.dialects.freertos:FreeRtos",
+    "liteos": "heaptrail.dialects.liteos:LiteOs",
     "mbed": "heaptrail.dialects.mbed:Mbed",
     "nuttx": "heaptrail.dialects.nuttx:Nuttx",
     "rtthread": "heaptrail.dialects.rtthread:RtThread",
