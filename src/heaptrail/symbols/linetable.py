@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from heaptrail.symbols.lineheader import tables_are_bounded
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -113,9 +115,11 @@ def _address_ranges(table: bytes, order: str) -> Iterator[tuple[int, int]]:
 
 
 def _unit_rows(dwarf: Any, unit: Any, room: int) -> Iterator[LineRow]:  # noqa: ANN401 - pyelftools has no types
-    program = dwarf.line_program_for_CU(unit)
-    if program is None:
+    start = unit.get_top_DIE().attributes.get("DW_AT_stmt_list")
+    order = "<" if dwarf.config.little_endian else ">"
+    if start is None or not tables_are_bounded(dwarf.debug_line_sec.stream.getvalue(), start.value, order):
         return
+    program = dwarf.line_program_for_CU(unit)
     folder = unit.get_top_DIE().attributes.get("DW_AT_comp_dir")
     files = _FileNames(program, _text(folder.value) if folder else "")
     previous = None
