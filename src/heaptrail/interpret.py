@@ -135,4 +135,4 @@ def _options(reading: ReadOptions, interpretation: Interpretation, settings: Jud
         "--wrapper": ", ".join(interpretation.wrappers) or None,
         "--allow-mismatch": "yes" if interpretation.allow_mismatch else None,
     }
-    return {name: str(value) for name, value in named.items() if value is not None}
+    return {name: str(value) for name, value in sorted(named.items()) if value is not None}
