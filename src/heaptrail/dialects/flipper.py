@@ -67,7 +67,7 @@ _ROW_LINES = 8
 
 
 class Flipper:
-    """Flipper Zero: heap of `free` and `top`, threads with stack and heap, what an application leaves behind."""
+    """Flipper Zero: heap of `free` and `top`, threads, what an application leaves behind."""
 
     name: ClassVar[str] = "flipper"
     sample_line: ClassVar[str] = "[I][Loader] Application stopped. Free heap: 135080"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
+from heaptrail.dialects import ConsoleCommands
 from heaptrail.dialects.espidf.events import Hooks, ToolReport
 from heaptrail.dialects.espidf.heaps import BlockListing, Regions, complaint
 from heaptrail.dialects.espidf.oneliners import OneLiners
@@ -14,7 +15,7 @@ from heaptrail.dialects.espidf.trace import Trace
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from heaptrail.dialects import ConsoleCommands, Line
+    from heaptrail.dialects import Line
     from heaptrail.limits import Limits
     from heaptrail.model.evidence import FootprintRule
     from heaptrail.model.observations import AnyObservation
@@ -42,7 +43,7 @@ class EspIdf:
         "The task of a traced block, its age, and what the allocator adds to it; a full trace buffer loses the oldest "
         "blocks."
     )
-    commands: ClassVar[ConsoleCommands | None] = None
+    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(sample="free")
     triggers: ClassVar[tuple[bytes, ...]] = (
         b" bytes (@ 0x",
         b" allocations trace (",
@@ -59,6 +60,8 @@ class EspIdf:
         b"largest_free_block ",
         b"Showing data for heap",
         b" data, size: ",
+        b" data size 0x",
+        b"Heap start 0x",
         b"CORRUPT HEAP:",
         b"block already marked as free",
         b"failed to allocate ",
@@ -85,6 +88,8 @@ class EspIdf:
         b"ree_heap",
         b"reeHeap",
         b"ree memory",
+        b"> free",
+        b"min heap size",
         b"eap free",
         b"eap_free",
         b"ree internal",
@@ -115,7 +120,9 @@ class EspIdf:
 
     def feed(self, line: Line) -> Iterable[AnyObservation]:
         """What this line completes."""
-        found = self._trace.tick(line) + self._hooks.tick(line) + self._oneliners.tick(line)
+        found: list[AnyObservation] = []
+        for waiting in (self._trace, self._hooks, self._blocks, self._tracking, self._oneliners):
+            found += waiting.tick(line)
         for reader in (self._trace, self._hooks, self._regions, self._blocks, self._tracking, self._tool):
             taken = reader.read(line)
             if taken is not None:

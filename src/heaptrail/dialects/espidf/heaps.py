@@ -32,8 +32,12 @@ _DETAIL = re.compile(
 _TOTALS = re.compile(
     r"(?<!len )(?<![\w.])free (\d{1,10}) allocated (\d{1,10}) min_free (\d{1,10}) largest_free_block (\d{1,10})\b"
 )
-_SHOWING = re.compile(rf"Showing data for heap: {HEX}")
-_BLOCK = re.compile(rf"\bBlock {HEX} data, size: (\d{{1,10}}) bytes, Free: (Yes|No)\b")
+_SHOWING = re.compile(rf"Showing data for heap: {HEX}|\bHeap start {HEX} end 0x[0-9a-fA-F]{{8}}")
+_BLOCK = re.compile(
+    rf"\bBlock {HEX} data, size: (?P<size>\d{{1,10}}) bytes, Free: (?:(?P<free>Yes)|No)\b"
+    rf"|\bBlock {HEX} data size (?P<hex>0x[0-9a-fA-F]{{8}}) bytes next block 0x[0-9a-fA-F]{{1,8}}"
+    r"(?P<old_free>\.? FREE)?"
+)
 _CORRUPT = re.compile(r"CORRUPT HEAP: (.{1,160})")
 _DOUBLE_FREE = re.compile(r"block already marked as free")
 _ALLOC_FAILED = re.compile(
@@ -41,7 +45,7 @@ _ALLOC_FAILED = re.compile(
     r"|Mem alloc fail\. size (0x[0-9a-fA-F]{1,8}\b|\d{1,10})"
 )
 _DETAIL_LINES = 64
-"""A detail line so far behind its region line belongs to another, which was lost."""
+"""A detail line so far behind its region line, or a block so far behind the last, belongs to another."""
 
 
 class Regions:
@@ -120,38 +124,43 @@ class BlockListing:
         self._where: Place | None = None
         self._number = 0
         self._heaps: set[int] = set()
+        self._last_line = 0
         self._blocks = 0
+
+    def tick(self, line: Line) -> list[AnyObservation]:
+        """A line has passed: a listing that was not continued for long enough is over."""
+        where = self._where
+        is_over = where is not None and (where["boot"] != line.boot or line.number - self._last_line > _DETAIL_LINES)
+        return self.close() if is_over else []
 
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line completes; None when it is none of a listing."""
         match = _SHOWING.search(line.text)
         if match is not None:
-            heap = int(match[1], 16)
-            found = self.close() if heap in self._heaps or self._boot() != line.boot else []
+            heap = int(match[1] or match[2], 16)
+            found = self.close() if heap in self._heaps else []
             self._heaps.add(heap)
             self._open(line)
             return found
         match = _BLOCK.search(line.text)
         if match is None:
             return None
-        found = self.close() if self._boot() not in (None, line.boot) else []
         self._open(line)
-        if match[3] == "Yes":
-            return found
+        if match["free"] or match["old_free"]:
+            return []
         self._blocks += 1
+        where = place(line, "espidf")
         if self._blocks > self._limits.records_per_dump:
             if self._blocks > self._limits.records_per_dump + 1:
-                return found
+                return []
             text = f"the dump has more than {self._limits.records_per_dump:,} records; the rest is left out"
-            return [*found, problem(place(line, "espidf"), "too_many", text)]
-        address, size = int(match[1], 16), int(match[2])
-        where = place(line, "espidf")
-        return [*found, Block(dump=self._number, address=address, size_bytes=size, size_kind="block", **where)]
-
-    def _boot(self) -> int | None:
-        return None if self._where is None else self._where["boot"]
+            return [problem(where, "too_many", text)]
+        address = int(match[1] or match[4], 16)
+        size = int(match["size"] or match["hex"], 0)
+        return [Block(dump=self._number, address=address, size_bytes=size, size_kind="block", **where)]
 
     def _open(self, line: Line) -> None:
+        self._last_line = line.number
         if self._where is None:
             self._where = place(line, "espidf")
             self._number = next(self._dumps)

@@ -1,7 +1,8 @@
 """The lines that firmware on ESP chips prints of its own: `Free heap: 123456`, `minimum free heap size: 98765 bytes`.
 
 There is no format to rely on, so little is accepted: a label made of known words, `:` or `=`, and a whole number that
-is bytes. A number in KB, with a thousands separator or a fraction is left alone, as is every other wording.
+is bytes. A number in KB, with a thousands separator or a fraction is left alone, as is every other wording. The
+console example's `free` prints a bare number, which is read behind the typed command only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _KINDS = ("internal", "psram", "spiram", "dma", "dram", "iram", "8bit")
 _KIND = f"(?:{'|'.join(_KINDS)})"
 _VALUE = (
-    rf"(?:\(\))?\s*(?:\((?P<kind2>{_KIND})\)\s*)?[:=]\s*(?P<value>\d{{1,10}})(?![\d_a-z]|[.,]\d)"
+    rf"(?:\(\))?\s*(?:\((?P<kind2>{_KIND})\)\s*)?(?:[:=]|(?<=\s)is\s)\s*(?P<value>\d{{1,10}})(?![\d_a-z]|[.,]\d)"
     r"(?!\s*(?:[km]i?b?(?:ytes?)?\b|kilo|mega|words?\b|%|/s))"
 )
 _LOW_WORD = r"(?:min(?:imum)?[ _.]?(?:ever[ _]?)?)"
@@ -27,12 +28,15 @@ _FIGURE = re.compile(
     rf"(?<![a-z])(?P<prefix>(?:current|curr|total|remaining|available)[ _]|(?:esp[_.])?get_?|{_KIND}[ _])?"
     rf"(?P<low>{_LOW_WORD})?(?:free[ _]?(?:(?P<kind1>{_KIND})[ _]?)?"
     r"(?:heap(?:[ _]?(?:size|memory|mem))?|(?P<memory>memory))(?:[ _]since[ _](?:boot|start))?"
-    rf"|heap[ _]free|free[ _]?(?P<kind3>psram|spiram|iram|dram)){_VALUE}"
+    rf"|(?P<console>min heap size)|heap[ _]free|free[ _]?(?P<kind3>psram|spiram|iram|dram)){_VALUE}"
 )
 _LARGEST = re.compile(rf"(?<![a-z])(?:largest|biggest|max)[ _](?:free[ _])?block(?:[ _]size)?{_VALUE}")
 _BESIDE = re.compile(
     r"(?<![a-z])(?:(?P<low>min(?:imum)?)|largest|biggest)\s*[:=]\s*(?P<value>\d{1,10})(?![\d_a-z]|[.,]\d)(?!\s*[km%])"
 )
+_TYPED = re.compile(r"^\s*[\w.:-]{0,32}> ?free\s*$")
+_NUMBER = re.compile(r"^\s*\d{3,10}\s*$")
+_TYPED_LINES = 4
 _FLIPPER_FIRST = re.compile(r"^\s*Free heap size: \d+\s*$")
 _FLIPPER_LAST = re.compile(r"^\s*Maximum heap block: \d+\s*$")
 _FLIPPER_LINES = 12
@@ -46,14 +50,16 @@ class OneLiners:
         self._held: list[AnyObservation] = []
         self._left = 0
         self._seen = False
+        self._typed_left = 0
 
     @property
     def wants(self) -> int:
         """Lines to be fed whatever they hold, while a sample waits."""
-        return self._left
+        return max(self._left, self._typed_left)
 
     def tick(self, line: Line) -> list[AnyObservation]:
         """A line has passed: the Flipper's table, if it is one, is over in a few."""
+        self._typed_left = max(0, self._typed_left - 1)
         if not self._held:
             return []
         self._left -= 1
@@ -63,6 +69,12 @@ class OneLiners:
 
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line completes; None when it is none of these."""
+        if self._typed_left and _NUMBER.match(line.text):
+            self._typed_left = 0
+            return [*self.close(), HeapSample(free_bytes=int(line.text), **place(line, "espidf"))]
+        if _TYPED.match(line.text):
+            self._typed_left = _TYPED_LINES
+            return []
         if any(word in line.text for word in _OTHERS):
             return None
         samples = self._samples(line)
@@ -85,7 +97,7 @@ class OneLiners:
             prefix = (match["prefix"] or "").strip(" _.")
             kind = match["kind1"] or match["kind2"] or match["kind3"] or (prefix if prefix in _KINDS else None)
             figures = heaps.setdefault(kind, {})
-            figures.setdefault("min" if match["low"] else "free", int(match["value"]))
+            figures.setdefault("min" if match["low"] or match["console"] else "free", int(match["value"]))
         largest = _LARGEST.search(text) if heaps or self._seen else None
         if largest is not None and len(heaps) < 2:
             heap = next(iter(heaps), largest["kind2"])

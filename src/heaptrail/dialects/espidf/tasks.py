@@ -41,13 +41,17 @@ class Tracking:
         self._last_line = 0
         self._blocks = 0
 
+    def tick(self, line: Line) -> list[AnyObservation]:
+        """A line has passed: an overview that was not continued for long enough is over."""
+        return self.close() if self._is_far(line) else []
+
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line completes; None when it is none of task tracking."""
         text = line.text
         match = _OVERVIEW.search(text)
         if match is not None:
             key = (match[1], match[2])
-            found = self.close() if key in self._seen or self._is_far(line) else []
+            found = self.close() if key in self._seen else []
             if len(self._seen) < self._limits.tasks:
                 self._seen.add(key)
             self._last_line = line.number
@@ -72,10 +76,6 @@ class Tracking:
         return where is not None and (where["boot"] != line.boot or line.number - self._last_line > _OVERVIEW_LINES)
 
     def _block(self, line: Line, address: int, size_bytes: int) -> list[AnyObservation]:
-        found: list[AnyObservation] = []
-        if self._is_far(line):
-            found += self.close()
-            self._task = None
         self._last_line = line.number
         where = place(line, "espidf")
         if self._where is None:
@@ -84,18 +84,19 @@ class Tracking:
         self._blocks += 1
         if self._blocks > self._limits.records_per_dump:
             if self._blocks > self._limits.records_per_dump + 1:
-                return found
+                return []
             text = f"the dump has more than {self._limits.records_per_dump:,} records; the rest is left out"
-            return [*found, problem(where, "too_many", text)]
+            return [problem(where, "too_many", text)]
         block = Block(
             dump=self._number, address=address, size_bytes=size_bytes, size_kind="block", task=self._task, **where
         )
-        return [*found, block]
+        return [block]
 
     def close(self) -> list[AnyObservation]:
         """End the overview that is open, if any; it does not say how many blocks it has."""
         where, self._where = self._where, None
         is_cut = self._blocks > self._limits.records_per_dump
         self._blocks = 0
+        self._task = None
         self._seen.clear()
         return [] if where is None else [Dump(dump=self._number, complete=False if is_cut else None, **where)]
