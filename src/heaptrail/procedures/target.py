@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from heaptrail.capture import CaptureHeader
-from heaptrail.errors import UsageError
 from heaptrail.registry import resolve
 from heaptrail.transports import REGISTRY, scheme_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from heaptrail.procedures.workload import Workload
     from heaptrail.transports import Transport
 
@@ -43,26 +39,3 @@ def capture_header(
         build_id=build_id,
         started_unix_s=started_unix_s,
     )
-
-
-def absolute_console(console: str, base: Path) -> str:
-    """`console` with a program's or a capture's relative path made absolute, so that it means the same anywhere.
-
-    Args:
-        console: As on the command line; ports and URLs come back as they are.
-        base: Folder to which its path refers. A program name without a slash is looked up in PATH and stays.
-
-    Raises:
-        UsageError: The quotes of an `exec:` do not close.
-    """
-    scheme = scheme_of(console)
-    if scheme == "exec":
-        command = console.removeprefix("exec:")
-        try:
-            first, *arguments = shlex.split(command) or [""]
-        except ValueError as error:
-            raise UsageError(f"{console}: {error}", try_this="close the quotes in the command") from error
-        return f"exec:{shlex.join([str(base / first), *arguments])}" if "/" in first else console
-    if scheme == "replay":
-        return f"replay:{base / console.removeprefix('replay:')}"
-    return console

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from heaptrail.errors import UsageError
 from heaptrail.model.verdict import JudgeSettings
-from heaptrail.procedures.target import absolute_console, capture_header, transport_for
+from heaptrail.procedures.target import capture_header, transport_for
 from heaptrail.transports.process import ProcessTransport
 from heaptrail.transports.replay import ReplayTransport
 from heaptrail.transports.serial import SerialTransport
@@ -40,24 +38,3 @@ def test_the_capture_knows_all_that_reading_it_needs(workload: Callable[..., Wor
     assert header.boot_mark == r"\*\*\* board boot"
     assert (header.dialect, header.build_id, header.warmup_cycles) == ("tina", "00ff", 2)
     assert header.judge == JudgeSettings(warmup_cycles=2)
-
-
-@pytest.mark.parametrize(
-    ("console", "absolute"),
-    [
-        ("exec:./prog 'two words' -x", "exec:/base/prog 'two words' -x"),
-        ("exec:../prog", "exec:/base/../prog"),
-        ("exec:/bin/prog a", "exec:/bin/prog a"),
-        ("exec:qemu-system-riscv64 -M virt", "exec:qemu-system-riscv64 -M virt"),
-        ("replay:run.cast?times", "replay:/base/run.cast?times"),
-        ("/dev/ttyUSB0", "/dev/ttyUSB0"),
-        ("socket://host:1", "socket://host:1"),
-    ],
-)
-def test_a_path_on_the_command_line_refers_to_the_users_folder(console: str, absolute: str) -> None:
-    assert absolute_console(console, Path("/base")) == absolute
-
-
-def test_an_open_quote_is_refused() -> None:
-    with pytest.raises(UsageError, match="No closing quotation"):
-        absolute_console("exec:./prog 'half", Path("/base"))
