@@ -28,6 +28,7 @@ REGISTRY: dict[str, str] = {
     "nuttx": "heaptrail.dialects.nuttx:Nuttx",
     "rtthread": "heaptrail.dialects.rtthread:RtThread",
     "tina": "heaptrail.dialects.tina:Tina",
+    "tizenrt": "heaptrail.dialects.tizenrt:TizenRt",
     "zephyr": "heaptrail.dialects.zephyr:Zephyr",
 }
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(HEX)
 _LARGEST_HEADER_BYTES = 64
 _MOST_GAP_SIZES = 256
+_FEWEST_GAPS = 3
+"""A header is measured when so many distances agree."""
 
 
 def return_frames(text: str, limits: Limits) -> tuple[RawFrame, ...]:
@@ -116,9 +118,13 @@ class Chain:
 
     Each chunk ends where the next begins, so the listing itself shows how large the header between them is, and
     whether a line is missing. A size may have been rounded down by up to `slack_bytes`.
+
+    Args:
+        header_bytes: The distance between a chunk's end and the next chunk where it is known, else it is measured.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, header_bytes: int | None = None) -> None:
+        self._known = header_bytes
         self._next: int | None = None
         self._slack_bytes = 0
         self._gaps: Counter[int] = Counter()
@@ -151,14 +157,22 @@ class Chain:
         else:
             self._misfits += not 0 <= gap <= _LARGEST_HEADER_BYTES + self._slack_bytes
 
+    def _usual(self) -> tuple[int, int]:
+        """The usual distance between chunks and how often it was met; (-1, 0) when no distance can be a header."""
+        if self._known is not None:
+            return self._known, self._gaps[self._known]
+        likely = [(times, gap) for gap, times in self._gaps.items() if 0 <= gap <= _LARGEST_HEADER_BYTES]
+        times, gap = max(likely, default=(0, -1))
+        return gap, times
+
     @property
     def header_bytes(self) -> int | None:
         """The bookkeeping of one chunk, as most chunks show it; None when too few do."""
-        gap, times = max(self._gaps.items(), key=lambda item: item[1], default=(0, 0))
-        return gap if times >= 3 and 0 < gap <= _LARGEST_HEADER_BYTES else None
+        gap, times = self._usual()
+        return gap if times >= _FEWEST_GAPS and gap > 0 else None
 
     @property
     def misfits(self) -> int:
         """How often a chunk does not begin where the one before it ends: so often at least a line is missing."""
-        gap, _ = max(self._gaps.items(), key=lambda item: item[1], default=(0, 0))
-        return self._misfits + self._gaps.total() - self._gaps[gap]
+        _, times = self._usual()
+        return self._misfits + self._gaps.total() - times
