@@ -110,6 +110,20 @@ def test_the_charts_are_drawn_with_what_the_report_holds(open_page: Callable[...
     assert "softvol_ap_update_mode" in _text(page, "#plot-live-bytes .slicetext")
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_a_chart_is_as_wide_as_its_place_from_the_start(
+    size: tuple[int, int], open_page: Callable[..., Chrome]
+) -> None:
+    page = open_page("leak", size=size)
+
+    for chart in ("free-heap", "live-bytes"):
+        place = page.find_element(By.ID, f"plot-{chart}")
+        drawn = place.find_element(By.CSS_SELECTOR, ".main-svg")
+        assert drawn.size["width"] == pytest.approx(place.size["width"], abs=1)
+    section = page.find_element(By.ID, "curve")
+    assert page.find_element(By.ID, "plot-free-heap").size["width"] == pytest.approx(section.size["width"], abs=1)
+
+
 @pytest.mark.parametrize(("scheme", "first", "then"), [("light", 0, 1), ("dark", 1, 0)])
 def test_the_theme_follows_the_system_and_the_button(
     scheme: str, first: int, then: int, open_page: Callable[..., Chrome]

@@ -42,9 +42,10 @@ def icicle(report: Report) -> Chart | None:
         _add_stack(cells, index, finding, site)
     rest = sites[_SITES_DRAWN:]
     if rest:
-        other = _Cell(label=f"{plural(len(rest), 'smaller site')}", parent=0, classes={"innocent"})
-        for _, site in rest:
+        other = _Cell(label=f"{plural(len(rest), 'smaller site')}", parent=0)
+        for finding, site in rest:
             for cell in (cells[0], other):
+                cell.classes.add(_colour_class(finding))
                 cell.live_bytes += site.live_bytes
                 cell.live_blocks += site.live_blocks
         cells.append(other)

@@ -146,6 +146,15 @@ def test_every_cell_of_the_icicle_is_as_wide_as_what_it_holds() -> None:
     assert len(icicle["ids"]) < 1_000
 
 
+def test_what_is_too_small_to_draw_still_shows_that_it_grows() -> None:
+    report = samples.huge(400)
+    findings = tuple(msgspec.structs.replace(finding, finding_class="leak") for finding in report.findings)
+    (icicle,) = _chart(msgspec.structs.replace(report, findings=findings), "live-bytes")["data"]
+
+    small = icicle["labels"].index("102 smaller sites")
+    assert icicle["marker"]["colors"][small] == "var(--leak-cell)"
+
+
 def test_labels_from_the_device_are_no_markup_to_plotly() -> None:
     (icicle,) = _chart(samples.hostile(), "live-bytes")["data"]
 
