@@ -45,7 +45,7 @@ def test_a_source_map_leads_from_the_build_machine_to_here(tmp_path: Path) -> No
 
 def test_a_prefix_ends_at_a_folder(tmp_path: Path) -> None:
     _numbered(tmp_path / "x" / "b" / "track.c")
-    assert SourceFiles([f"/work/a={tmp_path}/x"]).excerpt("/work/ab/track.c", 1) is None
+    assert SourceFiles([f"/build/a={tmp_path}/x"]).excerpt("/build/ab/track.c", 1) is None
 
 
 @pytest.mark.parametrize("entry", ["", "nothing", "=/new"])
