@@ -338,18 +338,18 @@ def test_more_than_the_limits_is_counted_not_kept(log: Path) -> None:
 
 
 def test_a_200_mb_log_is_read_fast_and_in_little_memory(log: Path) -> None:
-    """One per cent of the lines are heap lines. The goal is 100 MB/s; the bound here bears a busy machine."""
+    """One per cent of the lines are heap lines. The goal is 100 MB/s of processor time."""
     noise = b"".join(b"[I] audio: render %d underrun pts 123456 queue %d\n" % (i, i % 7) for i in range(400))
     block = b"".join(noise + free(500_000 - i).encode() for i in range(100))
     with log.open("wb") as stream:
         while stream.tell() < 200_000_000:
             stream.write(block)
-    started = time.perf_counter()
+    started = time.process_time()
 
     samples = sum(isinstance(found, HeapSample) for found in observe(log, ReadOptions(dialect="tina")))
 
     assert samples == 100 * (log.stat().st_size // len(block))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

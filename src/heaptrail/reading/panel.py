@@ -28,16 +28,20 @@ class Panel:
     """The dialects of one log.
 
     Attributes:
-        wants: Whether any of them wants the next line whatever it holds.
         told: Whether the last line meant something to any of them.
     """
 
     def __init__(self, dialects: list[Dialect]) -> None:
         self.dialects = dialects
-        self.wants = any(dialect.wants for dialect in dialects)
         self.told = False
         self._order = list(dialects)
+        self._wanting = _wanting(dialects)
         self._claims: dict[tuple[int, str], str] = {}
+
+    @property
+    def wants(self) -> bool:
+        """Whether any of them wants the next line whatever it holds."""
+        return bool(self._wanting)
 
     def hear(self, raw: bytes, line: Line, *, promising: bool) -> Found:
         """What each has to say after this line.
@@ -48,24 +52,27 @@ class Panel:
             promising: The line may hold a trigger; where it cannot, only those are asked that want it anyway.
         """
         self.told = False
-        wants = False
+        wanting = self._wanting
+        if promising:
+            asked = [each for each in self._order if each.name in wanting or _holds(raw, each.triggers)]
+        else:
+            asked = [each for each in self._order if each.name in wanting]
         heard: Found = []
-        for dialect in self._order:
-            wanted = dialect.wants
-            if wanted or (promising and _holds(raw, dialect.triggers)):
-                found = list(dialect.feed(line))
-                left = dialect.wants
-                wants |= left > 0
-                self.told |= bool(found) or left >= max(1, wanted)  # what it does not know uses up its patience
-                if found:
-                    heard.append((dialect, found))
-        self.wants = wants
-        return self._owned(heard)
+        for dialect in asked:
+            wanted = wanting.pop(dialect.name, 0)
+            found = list(dialect.feed(line))
+            left = dialect.wants
+            if left:
+                wanting[dialect.name] = left
+            self.told |= bool(found) or left >= max(1, wanted)  # what it does not know uses up its patience
+            if found:
+                heard.append((dialect, found))
+        return self._owned(heard) if heard else heard
 
     def finish(self) -> Found:
         """What is still open, at the end of the log or at a reset."""
         heard = [(dialect, list(dialect.finish())) for dialect in self._order]
-        self.wants = any(dialect.wants for dialect in self._order)
+        self._wanting = _wanting(self._order)
         return self._owned(heard)
 
     def _owned(self, heard: Found) -> Found:
@@ -88,6 +95,11 @@ class Panel:
             return self._claims.get((line, "read"), dialect.name) == dialect.name
         what = observation.what if isinstance(observation, Problem | Mark) else "read"
         return self._claims.setdefault((line, what), dialect.name) == dialect.name
+
+
+def _wanting(dialects: list[Dialect]) -> dict[str, int]:
+    """How many lines each wants, by name; kept here because it changes only when a dialect is fed."""
+    return {dialect.name: dialect.wants for dialect in dialects if dialect.wants}
 
 
 def _holds(raw: bytes, triggers: tuple[bytes, ...]) -> bool:

@@ -22,3 +22,14 @@ def test_a_log_reads_as_before(log: Path, golden: Callable[[Path, str], None]) -
     lines = [msgspec.json.encode(observation).decode() for observation in observe(log, ReadOptions(dialect="tina"))]
 
     golden(log.with_suffix(".jsonl"), "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("log", LOGS, ids=[log.stem for log in LOGS])
+def test_asking_all_dialects_gives_the_same(log: Path) -> None:
+    """Other consoles print task tables and complaints that look alike; none is to be read twice."""
+    named, asked = (
+        sorted(msgspec.json.encode(observation) for observation in observe(log, ReadOptions(dialect=dialect)))
+        for dialect in ("tina", "auto")
+    )
+
+    assert asked == named
