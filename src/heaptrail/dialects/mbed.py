@@ -36,10 +36,22 @@ _BEGINS = re.compile(r"#([mcrf]):(?=0[xX]|[0-9a-fA-F]{8}\b|\(nil\)|$)")
 
 _NAMED = Layout(
     figures={
-        "used_bytes": re.compile(r"(?:\*{4} current_size|\bCurrent heap(?: size)?)\s*:\s*(\d{1,10})\b"),
-        "max_used_bytes": re.compile(r"(?:\*{4} max_size|\bMax heap size|\bheap max size)\s*:\s*(\d{1,10})\b"),
-        "total_bytes": re.compile(r"(?:\*{4} reserved_size|\bReserved heap|\bheap reserved size)\s*:\s*(\d{1,10})\b"),
-        "used_blocks": re.compile(r"(?:\*{4} alloc_cnt|\bheap alloc cnt)\s*:\s*(\d{1,10})\b"),
+        "used_bytes": re.compile(
+            r"(?:\*{4} current_size|\bCurrent heap(?: size)?"
+            r"|\bheap current size|\bBytes allocated currently)\s*:\s*(\d{1,10})\b"
+        ),
+        "max_used_bytes": re.compile(
+            r"(?:\*{4} max_size|\bMax heap size"
+            r"|\bheap max size|\bMax bytes allocated at a given time)\s*:\s*(\d{1,10})\b"
+        ),
+        "total_bytes": re.compile(
+            r"(?:\*{4} reserved_size|\bReserved heap"
+            r"|\bheap reserved size|\bCurrent number of bytes allocated for the heap)\s*:\s*(\d{1,10})\b"
+        ),
+        "used_blocks": re.compile(
+            r"(?:\*{4} alloc_cnt|\bheap alloc cnt"
+            r"|\bCurrent number of allocations)\s*:\s*(\d{1,10})\b"
+        ),
     },
     least=2,
 )
@@ -88,6 +100,10 @@ class Mbed:
         b"Reserved heap",
         b"heap reserved size",
         b"heap alloc cnt",
+        b"heap current size",
+        b"Bytes allocated currently",
+        b"Max bytes allocated at",
+        b"Current number of ",
         b"Current size: ",
         b"Max size: ",
         b"Reserved size: ",

@@ -277,3 +277,16 @@ def test_torn_lines_never_stop_the_reader(tail: list[str]) -> None:
     found = read("3 allocations trace (8 entry buffer)", HEAD + "0x400d2b6c:0x4", *tail)
 
     assert len(only(Dump, found)) >= 1
+
+
+def test_the_bluetooth_hosts_listing_says_how_many_blocks_it_has() -> None:
+    found = read("--> p 0x3ffdc600, s 20, f osi_calloc_func, l 150", "--> count 1", "--> count 7")
+
+    assert [(block.size_bytes, block.size_kind) for block in only(Block, found)] == [(20, "requested")]
+    assert [(dump.declared_blocks, dump.complete) for dump in only(Dump, found)] == [(1, True)]
+
+
+def test_free_of_total_is_one_reading() -> None:
+    (sample,) = read("INFO | Heap: 118432/294912 bytes free (-2144 since last), min 96204, largest block 65524")
+
+    assert (sample.free_bytes, sample.total_bytes, sample.min_free_bytes) == (118432, 294912, 96204)

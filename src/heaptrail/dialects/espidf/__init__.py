@@ -6,6 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
+from heaptrail.dialects.espidf.bluedroid import OsiListing
 from heaptrail.dialects.espidf.events import Hooks, ToolReport
 from heaptrail.dialects.espidf.heaps import BlockListing, Regions, complaint
 from heaptrail.dialects.espidf.oneliners import OneLiners
@@ -69,7 +70,11 @@ class EspIdf:
         b"CURRENT MEMORY USAGE",
         b"ALIVE",
         b"DELETED",
-        b" -> CAP_8BIT",
+        b" -> CAP_",
+        b" -> MALLOC_CAP_",
+        b"--> p 0x",
+        b"--> count ",
+        b" bytes free",
         b"ALLOC 0x",
         b"alloc: 0x",
         b"ALLOC: 0x",
@@ -109,6 +114,7 @@ class EspIdf:
         self._hooks = Hooks(limits)
         self._regions = Regions()
         self._blocks = BlockListing(limits, dumps)
+        self._osi = OsiListing(limits, dumps)
         self._tracking = Tracking(limits, dumps)
         self._tool = ToolReport(limits, dumps)
         self._oneliners = OneLiners()
@@ -121,9 +127,9 @@ class EspIdf:
     def feed(self, line: Line) -> Iterable[AnyObservation]:
         """What this line completes."""
         found: list[AnyObservation] = []
-        for waiting in (self._trace, self._hooks, self._blocks, self._tracking, self._oneliners):
+        for waiting in (self._trace, self._hooks, self._blocks, self._osi, self._tracking, self._oneliners):
             found += waiting.tick(line)
-        for reader in (self._trace, self._hooks, self._regions, self._blocks, self._tracking, self._tool):
+        for reader in (self._trace, self._hooks, self._regions, self._blocks, self._osi, self._tracking, self._tool):
             taken = reader.read(line)
             if taken is not None:
                 return found + taken
@@ -133,7 +139,7 @@ class EspIdf:
     def finish(self) -> Iterable[AnyObservation]:
         """What is still open at the end of the log."""
         found = self._trace.close() + self._hooks.close() + self._regions.close() + self._blocks.close()
-        return found + self._tracking.close() + self._tool.close() + self._oneliners.close()
+        return found + self._osi.close() + self._tracking.close() + self._tool.close() + self._oneliners.close()
 
     def footprint(self) -> FootprintRule | None:
         """None: the header is 4 to 8 bytes and more with poisoning, and no line shows which."""

@@ -34,6 +34,9 @@ _LARGEST = re.compile(rf"(?<![a-z])(?:largest|biggest|max)[ _](?:free[ _])?block
 _BESIDE = re.compile(
     r"(?<![a-z])(?:(?P<low>min(?:imum)?)|largest|biggest)\s*[:=]\s*(?P<value>\d{1,10})(?![\d_a-z]|[.,]\d)(?!\s*[km%])"
 )
+_OF_TOTAL = re.compile(
+    r"\bHeap: (\d{1,10})/(\d{1,10}) bytes free\b(?:.*?\bmin (\d{1,10})\b)?(?:.*?\blargest block (\d{1,10})\b)?"
+)
 _TYPED = re.compile(r"^\s*[\w.:-]{0,32}> ?free\s*$")
 _NUMBER = re.compile(r"^\s*\d{3,10}\s*$")
 _TYPED_LINES = 4
@@ -77,7 +80,7 @@ class OneLiners:
             return []
         if any(word in line.text for word in _OTHERS):
             return None
-        samples = self._samples(line)
+        samples = _of_total(line) or self._samples(line)
         if not samples:
             return None
         self._seen = True
@@ -121,3 +124,20 @@ class OneLiners:
         """The sample that waits, if any."""
         held, self._held, self._left = self._held, [], 0
         return held
+
+
+def _of_total(line: Line) -> list[AnyObservation]:
+    """Meshtastic's `Heap: FREE/TOTAL bytes free (…), min N, largest block N`."""
+    match = _OF_TOTAL.search(line.text)
+    if match is None:
+        return []
+    free, total, low, largest = (None if digits is None else int(digits) for digits in match.groups())
+    return [
+        HeapSample(
+            free_bytes=free,
+            total_bytes=total,
+            min_free_bytes=low,
+            largest_free_bytes=largest,
+            **place(line, "espidf"),
+        )
+    ]

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 _OVERVIEW = re.compile(r"\b(ALIVE|DELETED)\s*: (.{1,64}?), CURRENT MEMORY USAGE (\d{1,10})\b")
 _ROW = re.compile(r"[│|]\s*([^│|]{1,64}?)\s*[│|]\s*(ALIVE|DELETED)\s*[│|]\s*(\d{1,10})\s*[│|]")
-_EXAMPLE = re.compile(r"\bTask: (.{1,64}?) -> CAP_8BIT: (\d{1,10})\b")
+_EXAMPLE = re.compile(
+    r"\bTask: (.{1,64}?)(?: 0x([0-9a-fA-F]{1,8}))? -> (?:MALLOC_)?CAP_\w+: (\d{1,10})\b(?:.* Highwater (\d{1,10})\s*$)?"
+)
 _ALLOC = re.compile(rf"\bALLOC {HEX}, SIZE (\d{{1,10}})\b")
 _OVERVIEW_LINES = 64
 """Blocks so far behind the last line of an overview belong to another."""
@@ -62,14 +64,29 @@ class Tracking:
             return self._row(line, match[1], match[2], int(match[3]))
         match = _EXAMPLE.search(text)
         if match is not None:
-            return self._row(line, match[1], None, int(match[2]))
+            return self._example(line, match)
         match = _ALLOC.search(text)
         return None if match is None else self._block(line, int(match[1], 16), int(match[2]))
 
-    def _row(self, line: Line, name: str, state: str | None, heap_bytes: int) -> list[AnyObservation]:
+    def _row(self, line: Line, name: str, state: str, heap_bytes: int) -> list[AnyObservation]:
         if len(name) > NAME_CHARACTERS:
             return [problem(place(line, "espidf"), "torn_record", "a row of the task tracking holds another line")]
         return [Task(name=name, state=state, heap_bytes=heap_bytes, **place(line, "espidf"))]
+
+    def _example(self, line: Line, match: re.Match[str]) -> list[AnyObservation]:
+        """A row of the example; of several kinds of memory the first is taken, which is what malloc gives."""
+        name, handle, heap_bytes, mark = match.groups()
+        if len(name) > NAME_CHARACTERS:
+            return [problem(place(line, "espidf"), "torn_record", "a row of the task tracking holds another line")]
+        return [
+            Task(
+                name=name,
+                heap_bytes=int(heap_bytes),
+                id=int(handle, 16) or None if handle else None,
+                stack_free_min_bytes=int(mark) if mark and handle and int(handle, 16) else None,
+                **place(line, "espidf"),
+            )
+        ]
 
     def _is_far(self, line: Line) -> bool:
         where = self._where
