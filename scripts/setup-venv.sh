@@ -15,7 +15,7 @@ make_venv() { "$python" -m venv --clear "$venv" 2>/dev/null; }
 
 if [ ! -x "$venv/bin/pip" ] && ! make_venv; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing python3-venv ..."
+        echo "installing python3-venv ..." >&2
         version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         apt-get update -qq >/dev/null
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "python$version-venv" >/dev/null
@@ -27,6 +27,6 @@ if [ ! -x "$venv/bin/pip" ] && ! make_venv; then
     fi
 fi
 
-echo "installing heaptrail and its tools into $venv ..."
+echo "installing heaptrail and its tools into $venv ..." >&2
 "$venv/bin/pip" install --quiet --disable-pip-version-check -e '.[dev]' 2>&1 | grep -v '^WARNING' || true
-"$venv/bin/heaptrail" --version
+"$venv/bin/heaptrail" --version >&2
