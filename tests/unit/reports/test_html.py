@@ -66,6 +66,7 @@ def test_the_body_of_a_sample_stays_the_same(name: str, golden: Callable[[Path, 
     page = HtmlRenderer().render(samples.SAMPLES[name]()).decode()
 
     body = page[page.index("<body") : page.index("<script")]
+    assert body.endswith("</main>\n"), "scripts are no part of the golden"
     golden(GOLDENS / f"{name}.html", body)
 
 

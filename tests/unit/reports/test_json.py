@@ -30,7 +30,10 @@ def test_a_report_comes_back_as_it_went(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["leak", "bare_log", "empty"])
 def test_the_json_of_a_sample_stays_the_same(name: str, golden: Callable[[Path, str], None]) -> None:
-    golden(GOLDENS / f"{name}.json", JsonRenderer().render(samples.SAMPLES[name]()).decode())
+    content = JsonRenderer().render(samples.SAMPLES[name]())
+
+    golden(GOLDENS / f"{name}.json", content.decode())
+    assert content == JsonRenderer().render(samples.SAMPLES[name]()), "the same each time"
 
 
 def test_the_json_holds_every_field_of_the_contract() -> None:

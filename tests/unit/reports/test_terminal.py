@@ -21,7 +21,10 @@ SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.mark.parametrize("name", samples.SAMPLES)
 def test_the_text_of_a_sample_stays_the_same(name: str, golden: Callable[[Path, str], None]) -> None:
-    golden(GOLDENS / f"{name}.txt", TerminalRenderer().render(samples.SAMPLES[name]()).decode())
+    text = TerminalRenderer().render(samples.SAMPLES[name]()).decode()
+
+    golden(GOLDENS / f"{name}.txt", text)
+    assert text.endswith("\n")
 
 
 def test_the_order_is_verdict_books_loss_findings_warnings_origin() -> None:
