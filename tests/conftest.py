@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-Golden = Callable[[Path, str], None]
+Golden = Callable[[Path, str], bool]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,19 +17,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
-    """Compare a text with a golden file: `golden(path, text)`."""
+    """Compare a text with a golden file: `assert golden(path, text)`. It fails by itself, with the difference."""
     accept = bool(request.config.getoption("--accept"))
 
-    def compare(path: Path, text: str) -> None:
+    def compare(path: Path, text: str) -> bool:
         if accept:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-            return
+            return True
         assert path.exists(), f"there is no golden file {path}: run pytest --accept and read what it wrote"
         expected = path.read_text(encoding="utf-8")
         if text != expected:
             diff = difflib.unified_diff(expected.splitlines(), text.splitlines(), "golden", "now", lineterm="", n=2)
             shown = "\n".join(list(diff)[:80])
             pytest.fail(f"{path.name} differs; pytest --accept if it is right now:\n{shown}", pytrace=False)
+        return True
 
     return compare

@@ -18,10 +18,10 @@ LOGS = sorted(FOLDER.glob("*.txt"))
 
 
 @pytest.mark.parametrize("log", LOGS, ids=[log.stem for log in LOGS])
-def test_a_log_reads_as_before(log: Path, golden: Callable[[Path, str], None]) -> None:
+def test_a_log_reads_as_before(log: Path, golden: Callable[[Path, str], bool]) -> None:
     lines = [msgspec.json.encode(observation).decode() for observation in observe(log, ReadOptions(dialect="tina"))]
 
-    golden(log.with_suffix(".jsonl"), "\n".join(lines) + "\n")
+    assert golden(log.with_suffix(".jsonl"), "\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize("log", LOGS, ids=[log.stem for log in LOGS])
