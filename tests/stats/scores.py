@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 SITE_OF = {frames: site for site, frames in STACKS.items()}
 
 
+def _three_counts() -> list[int]:
+    """Runs, leak verdicts at the end, leak verdicts at any look."""
+    return [0, 0, 0]
+
+
+def _no_misses() -> list[str]:
+    return []
+
+
 @dataclass
 class Score:
     """Counts over the runs of one detector; shares are of the kind of run that the name says."""
@@ -55,8 +64,23 @@ class Score:
     outlooks_right: int = 0
     widths: list[float] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
-    by_regime: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
-    missed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    by_regime: dict[str, list[int]] = field(default_factory=lambda: defaultdict(_three_counts))
+    missed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(_no_misses))
+
+    def join(self, other: Score, *, counted: bool = True) -> None:
+        """Add another score's runs; those not `counted` only to the table by regime."""
+        for name, row in other.by_regime.items():
+            mine = self.by_regime[name]
+            mine[:] = [a + b for a, b in zip(mine, row, strict=True)]
+        if not counted:
+            return
+        for name, value in vars(other).items():
+            if isinstance(value, int):
+                setattr(self, name, getattr(self, name) + value)
+        self.widths += other.widths
+        self.delays += other.delays
+        for name, misses in other.missed.items():
+            self.missed[name] += misses
 
     def rate(self, part: int, whole: int) -> float:
         """A share in percent; of nothing it is 0."""
@@ -212,10 +236,12 @@ def _readings(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
 PEERS: dict[str, Callable[[Evidence], bool]] = {"OLS": ols, "Mann-Kendall": mann_kendall, "Sen": sen}
 
 
-def score_peer(name: str, seeds: Iterable[int], *, looks: Sequence[int] = LOOKS) -> Score:
+def score_peer(
+    name: str, seeds: Iterable[int], *, regimes: Sequence[str] | None = None, looks: Sequence[int] = LOOKS
+) -> Score:
     """The same runs and looks for a test that knows only the curve."""
     score = Score()
-    for regime in [*INNOCENT, *LEAKING]:
+    for regime in regimes or [*INNOCENT, *LEAKING]:
         for seed in seeds:
             run = make_run(regime, seed)
             seen: Observed = observe(run)
