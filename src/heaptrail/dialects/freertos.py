@@ -103,6 +103,7 @@ class FreeRtos:
         b"successful free",
         b"xPortGetFreeHeapSize",
         b"xPortGetMinimumEverFreeHeapSize",
+        b"vApplicationMallocFailedHook",
         b"List Task MIN Free Stack",
         b"Min Free",
         b"Priority",
@@ -129,6 +130,9 @@ class FreeRtos:
     def feed(self, line: Line) -> Iterable[AnyObservation]:
         """What this line completes."""
         found = self._figures.tick(line)
+        if "vApplicationMallocFailedHook" in line.text:
+            text = "an allocation failed: the kernel's hook for that was called"
+            return [*found, problem(place(line, self.name), "alloc_failed", text)]
         for read in (self._table, self._figures.read):
             taken = read(line)
             if taken is not None:

@@ -290,3 +290,14 @@ def test_free_of_total_is_one_reading() -> None:
     (sample,) = read("INFO | Heap: 118432/294912 bytes free (-2144 since last), min 96204, largest block 65524")
 
     assert (sample.free_bytes, sample.total_bytes, sample.min_free_bytes) == (118432, 294912, 96204)
+
+
+def test_sizes_that_do_not_add_up_to_what_the_trace_says_are_told() -> None:
+    copied_from_a_page = "3" + HEAD + "0x400d2b6c"  # the page's line number stuck to the size
+
+    found = read(
+        "1 allocations trace (8 entry buffer)", copied_from_a_page, "36 bytes 'leaked' in trace (1 allocations)"
+    )
+
+    assert [problem.what for problem in only(Problem, found)] == ["torn_record"]
+    assert only(Dump, found)[0].complete is False

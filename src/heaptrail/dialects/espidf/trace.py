@@ -10,6 +10,7 @@ differs by CPU, so it is no sequence. When the buffer is full the oldest record 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from heaptrail.dialects.text import HEX, Place, place, problem
@@ -33,6 +34,7 @@ _RECORD_BEGINS = re.compile(r"\d bytes \(@ (?!0x[0-9a-fA-F]+\) allocated,)")
 _FREED_BY = re.compile(r"^\s*freed by\b")
 _ADDRESSES = re.compile(r"^\s*(?:caller\s+)?([0-9a-fA-Fx:]+)\s*$")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{8}")
+_WHOLE_LIST = re.compile(r"0x[0-9a-fA-F]{8}(?::0x[0-9a-fA-F]{8})*:?")
 _BROKEN_ADDRESS = re.compile(r"0?|0x[0-9a-fA-F]{0,7}")
 _SUMMARY = re.compile(r"\b(\d{1,12}) bytes (?:'leaked'|alive) in trace \((\d{1,9})(?:/\d{1,9})? allocations\)")
 _TOTALS = re.compile(r"\btotal (allocations|frees):? (\d{1,12})(?: total frees:? (\d{1,12}))?")
@@ -49,7 +51,7 @@ class _Open:
         self.where = place(line, "espidf")
         self.address = address
         self.size_bytes = size_bytes
-        self.pcs: list[int] = []
+        self.pcs: tuple[int, ...] = ()
         self.tail = ""  # the address that the terminal broke, or what cut the list
         self.ends_in_colon = False
         self.freed = False
@@ -57,7 +59,11 @@ class _Open:
 
     def start(self, text: str, rest: str, most: int) -> None:
         """Take the callers on the record's own line; `rest` is what stands behind them."""
-        if text and not self._add(text, most, least=0):
+        known = _whole_list(text) if text else None
+        if known is not None:
+            self.pcs = known[: most + 1]
+            self.ends_in_colon = text.endswith(":")
+        elif text and not self._add(text, most, least=0):
             self.tail = text
         if rest:
             self.tail = self.tail or rest
@@ -82,7 +88,7 @@ class _Open:
             last = ""
         if len(whole) < least or not all(map(_ADDRESS.fullmatch, whole)) or not _BROKEN_ADDRESS.fullmatch(last):
             return False
-        self.pcs = [*self.pcs, *(int(piece, 16) for piece in whole)][: most + 1]
+        self.pcs = (*self.pcs, *(int(piece, 16) for piece in whole))[: most + 1]
         self.tail = last
         self.ends_in_colon = text.endswith(":")
         return True
@@ -108,6 +114,7 @@ class Trace:
         self._totals: dict[str, int] = {}
         self._totals_at: Place | None = None
         self._records = 0
+        self._live_seen = [0, 0]
         self._whole = True
         self._told_limit = False
 
@@ -130,7 +137,7 @@ class Trace:
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line completes; None when it is none of a heap trace."""
         taken = None
-        if not self._stranger and (self._head is not None or _RECORD_BEGINS.search(line.text)):
+        if not self._stranger and (self._head is not None or " bytes (@ " in line.text):
             taken = self._record_line(line)
         if taken is None and self._record is not None:
             taken = self._callers(line)
@@ -161,6 +168,8 @@ class Trace:
         """A record, whole, begun, or continued; None when the line is neither."""
         head, start = self._head, line
         match = _RECORD.search(line.text)
+        if match is None and head is None and not _RECORD_BEGINS.search(line.text):
+            return None
         if head is not None and not _RECORD_BEGINS.search(line.text):
             match = _joined(head.text.rstrip(), line.text.strip())
             if match is None:
@@ -242,6 +251,9 @@ class Trace:
         if record is None:
             return []
         found: list[AnyObservation] = []
+        if not record.freed:
+            self._live_seen[0] += record.size_bytes
+            self._live_seen[1] += 1
         if record.tail:
             self._whole = False
             text = f"the callers of the block at 0x{record.address:08x} are torn; its stack is kept up to there"
@@ -263,7 +275,7 @@ class Trace:
             size_bytes=record.size_bytes,
             size_kind="requested",
             freed=record.freed,
-            frames=tuple(RawFrame(pc=pc, kind="return") for pc in record.pcs[:limit]),
+            frames=_frames(record.pcs[:limit]),
             **record.where,
         )
         return [*found, block]
@@ -284,6 +296,10 @@ class Trace:
             self._whole = False
             text = f"the heap trace says that it has {lacking:,} more records than can be read here"
             found.append(problem(where, "missing_records", text))
+        elif self._live is not None and self._whole and self._live != tuple(self._live_seen):
+            self._whole = False
+            text = f"the live records add up to {self._live_seen[0]:,} bytes, the trace says {self._live[0]:,}"
+            found.append(problem(where, "torn_record", text))
         if self._totals_at is not None:
             # Counted since the trace began, freed blocks that it never saw included: no reading of a heap.
             allocations, frees = self._totals.get("allocations"), self._totals.get("frees")
@@ -310,3 +326,17 @@ def _joined(head: str, line: str) -> re.Match[str] | None:
         if match is not None and (match["pcs"] or match["freed"]) and not match["rest"]:
             return match
     return None
+
+
+@lru_cache(maxsize=16_384)
+def _whole_list(text: str) -> tuple[int, ...] | None:
+    """The addresses of a list that is whole, None for any other. A dump repeats few stacks in many records."""
+    if not _WHOLE_LIST.fullmatch(text):
+        return None
+    return tuple(int(piece, 16) for piece in text.split(":") if piece)
+
+
+@lru_cache(maxsize=16_384)
+def _frames(pcs: tuple[int, ...]) -> tuple[RawFrame, ...]:
+    """The frames of a stack, the same object for the same stack: a million blocks share some thousand of them."""
+    return tuple(RawFrame(pc=pc, kind="return") for pc in pcs)
