@@ -41,6 +41,7 @@ class Interpretation(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         elf: The build that ran; None leaves addresses without names.
+        debug_file: Its split debug information, where the ELF itself is stripped.
         terms: The user's terms for the verdict.
         source_map: `OLD=NEW` prefixes that turn paths of the build machine into paths of this one.
         wrappers: Functions of the user's that only pass allocations on (patterns as in a shell).
@@ -48,6 +49,7 @@ class Interpretation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     elf: Path | None = None
+    debug_file: Path | None = None
     terms: Terms = Terms()
     source_map: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
@@ -117,7 +119,10 @@ def _symbolizer(interpretation: Interpretation) -> Symbolizer:
     from heaptrail.symbols.lines import open_symbolizer  # noqa: PLC0415 - a run without an ELF must not pay for it
 
     return open_symbolizer(
-        interpretation.elf, source_map=interpretation.source_map, extra_wrappers=interpretation.wrappers
+        interpretation.elf,
+        debug_path=interpretation.debug_file,
+        source_map=interpretation.source_map,
+        extra_wrappers=interpretation.wrappers,
     )
 
 
@@ -128,6 +133,7 @@ def _options(reading: ReadOptions, interpretation: Interpretation, settings: Jud
         "--cycle-mark": reading.cycle_mark,
         "--boot-mark": reading.boot_mark,
         "--elf": interpretation.elf.name if interpretation.elf else None,
+        "--debug-file": interpretation.debug_file.name if interpretation.debug_file else None,
         "--tolerate": settings.tolerate_bytes_per_cycle,
         "--confidence": settings.confidence,
         "--largest-single-loss": settings.largest_single_loss_bytes,

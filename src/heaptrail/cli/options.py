@@ -11,6 +11,10 @@ Elf = Annotated[
     Path | None,
     typer.Option("--elf", help="The ELF of the build that ran, with debug information.", show_default=False),
 ]
+DebugFile = Annotated[
+    Path | None,
+    typer.Option("--debug-file", help="Split debug information of that ELF.", show_default=False),
+]
 Format = Annotated[
     str | None,
     typer.Option("--format", help="How to print: terminal, json or html.", show_default="terminal, or by --output"),

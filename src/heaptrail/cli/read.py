@@ -14,6 +14,7 @@ def read_command(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Captures or plain logs; - is standard input.")],
     *,
     elf: options.Elf = None,
+    debug_file: options.DebugFile = None,
     output_format: options.Format = None,
     output: options.Output = None,
     dialect: options.Dialect = "auto",
@@ -37,6 +38,7 @@ def read_command(
     reading = ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark)
     interpretation = Interpretation(
         elf=elf,
+        debug_file=debug_file,
         terms=Terms(
             warmup_cycles=warmup_cycles,
             tolerate_bytes_per_cycle=tolerate,

@@ -1,8 +1,9 @@
 """Does this ELF belong to this capture? Names from the wrong build are worse than no names.
 
-Two things can show that it does not: the build id that the capture carries, and backtrace addresses that lie outside
-the ELF's executable sections. A rebuilt program shifts code by little, so addresses inside the text prove nothing by
-themselves; an innermost frame that is no allocator in any backtrace of a listing is said as a warning.
+Three things can show that it does not: the build id that the capture carries, backtrace addresses that lie outside the
+ELF's executable sections, and addresses inside that are no call: a rebuilt program shifts its code by little, so that
+every address is still inside, but where a call stood there is something else. An innermost frame that is no allocator
+in any backtrace of a listing is said as a warning.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ if TYPE_CHECKING:
     from heaptrail.model.evidence import Evidence
     from heaptrail.model.observations import RawFrame
     from heaptrail.symbols import Symbolizer
+    from heaptrail.symbols.fit import ImageFit
 
 _INSIDE_AT_LEAST = 0.5
 """Share of distinct addresses that must lie in the ELF's text. Real captures hold some from boot ROMs and libraries
 loaded elsewhere; with the ELF of another program hardly any address fits."""
+
+_CALLS_AT_LEAST = 0.5
+"""Share of the addresses inside that must stand at a call. With the right ELF it is all but a few (the hand-made end of
+a chain, a stale word of a stack scan); with another build it is about what chance gives, a tenth to a third."""
+
+_FEW_ADDRESSES = 4
+"""Fewer than this say nothing about calls."""
 
 _ADVICE = (
     "the ELF of the very build that ran (compare its build id), or --allow-mismatch to use this one with a warning"
@@ -38,9 +47,10 @@ def check_belonging(evidence: Evidence, symbolizer: Symbolizer, *, allow_mismatc
     if image is None:
         return ()
     stacks = [block.frames for dump in evidence.dumps for block in dump.blocks if block.frames]
-    sentence = _build_id_conflict(evidence, image.name, image.build_id) or _outside_text(
-        distinct_frames(stacks), symbolizer, image.name
-    )
+    fit = symbolizer.fit(distinct_frames(stacks))
+    sentence = _build_id_conflict(evidence, image.name, image.build_id)
+    if sentence is None and fit is not None:
+        sentence = _outside_text(fit, image.name) or _not_at_calls(fit, image.name)
     if sentence is not None:
         if not allow_mismatch:
             raise EvidenceError(sentence, try_this=_ADVICE)
@@ -58,14 +68,22 @@ def _build_id_conflict(evidence: Evidence, elf_name: str, build_id: str | None) 
     return None
 
 
-def _outside_text(frames: frozenset[RawFrame], symbolizer: Symbolizer, elf_name: str) -> str | None:
-    outside = sorted(frame.pc for frame in frames if symbolizer.executable(frame.pc) is False)
-    inside = len(frames) - len(outside)
-    if not outside or inside >= _INSIDE_AT_LEAST * len(frames):
+def _outside_text(fit: ImageFit, elf_name: str) -> str | None:
+    if fit.share_inside is None or fit.share_inside >= _INSIDE_AT_LEAST or fit.example_outside is None:
         return None
     return (
-        f"{len(outside)} of {len(frames)} backtrace addresses lie outside the code of {elf_name} "
-        f"(the first is {format_address(outside[0])})"
+        f"{fit.outside} of {fit.inside + fit.outside} backtrace addresses lie outside the code of {elf_name} "
+        f"(the first is {format_address(fit.example_outside)})"
+    )
+
+
+def _not_at_calls(fit: ImageFit, elf_name: str) -> str | None:
+    known = fit.calls + fit.not_calls
+    if fit.share_calls is None or fit.share_calls >= _CALLS_AT_LEAST or known < _FEW_ADDRESSES:
+        return None
+    return (
+        f"{fit.not_calls} of {known} backtrace addresses stand at no call in {elf_name}, so it is another build "
+        f"(the first is {format_address(fit.example_not_call or 0)})"
     )
 
 

@@ -28,12 +28,7 @@ def _missing(evidence: Evidence, symbolizer: Symbolizer, findings: tuple[Finding
         yield ReportProblem(
             what="no_elf", text="no ELF was given, so addresses have no names; give the build's ELF with --elf"
         )
-    elif has_stacks and symbolizer.image is not None and not symbolizer.image.debug_info:
-        yield ReportProblem(
-            what="no_debug_info",
-            text=f"{symbolizer.image.name} has no debug information, so functions have no lines; build with -g, "
-            "or give the unstripped file",
-        )
+    yield from (ReportProblem(what="no_debug_info", text=remark) for remark in symbolizer.remarks)
     if evidence.cycles_from is None and (evidence.samples or evidence.dumps):
         yield ReportProblem(
             what="cycles_unknown",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from heaptrail.model.observations import RawFrame
     from heaptrail.model.report import Frame, ImageInfo, SourceExcerpt
+    from heaptrail.symbols.fit import ImageFit
 
 
 class Symbolizer(Protocol):
@@ -27,8 +28,13 @@ class Symbolizer(Protocol):
         """
         ...
 
-    def executable(self, pc: int) -> bool | None:
-        """Whether `pc` lies in an executable section; None without an ELF."""
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about the ELF that a reader of the report must know."""
+        ...
+
+    def fit(self, frames: Iterable[RawFrame]) -> ImageFit | None:
+        """How well the ELF fits the addresses of a capture; None without an ELF."""
         ...
 
     def excerpt(self, file: str, line: int) -> SourceExcerpt | None:
@@ -39,7 +45,8 @@ class Symbolizer(Protocol):
 class NoSymbols:
     """The symbolizer of a run without an ELF: every frame is its raw address."""
 
-    image = None
+    image: ImageInfo | None = None
+    remarks: tuple[str, ...] = ()
 
     def resolve(self, raw: RawFrame) -> tuple[Frame, ...]:
         """One frame that knows its address only."""
@@ -47,8 +54,8 @@ class NoSymbols:
 
         return (Frame(pc=raw.pc, kind=raw.kind),)
 
-    def executable(self, pc: int) -> bool | None:  # noqa: ARG002 - the protocol's signature
-        """Unknown."""
+    def fit(self, frames: Iterable[RawFrame]) -> ImageFit | None:  # noqa: ARG002 - the protocol's signature
+        """None: there is nothing to fit to."""
         return None
 
     def excerpt(self, file: str, line: int) -> SourceExcerpt | None:  # noqa: ARG002 - the protocol's signature
@@ -61,15 +68,21 @@ class FakeSymbolizer(NoSymbols):
 
     def __init__(self, table: dict[int, tuple[Frame, ...]], *, image: ImageInfo | None = None) -> None:
         self._table = table
-        self.image = image  # type: ignore[assignment]  # NoSymbols pins it to None
+        self.image = image
 
     def resolve(self, raw: RawFrame) -> tuple[Frame, ...]:
         """The table's frames, or one unknown frame."""
         return self._table.get(raw.pc) or super().resolve(raw)
 
-    def executable(self, pc: int) -> bool | None:
-        """True for the addresses in the table."""
-        return pc in self._table
+    def fit(self, frames: Iterable[RawFrame]) -> ImageFit | None:
+        """Addresses in the table are inside, all others outside; whether they are calls cannot be told."""
+        from heaptrail.symbols.fit import ImageFit  # noqa: PLC0415 - only fakes need it here
+
+        asked = {frame.pc for frame in frames}
+        outside = sorted(asked - self._table.keys())
+        return ImageFit(
+            inside=len(asked) - len(outside), outside=len(outside), example_outside=outside[0] if outside else None
+        )
 
 
 def distinct_frames(stacks: Iterable[tuple[RawFrame, ...]]) -> frozenset[RawFrame]:

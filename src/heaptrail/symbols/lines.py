@@ -85,10 +85,6 @@ class ElfSymbolizer:
                 self._frames[raw] = frames
         return frames
 
-    def executable(self, pc: int) -> bool:
-        """Whether `pc` lies in code, after bits that are no address (Thumb, Xtensa windows) were cleared."""
-        return self._elf.is_executable(clean_address(pc, self._elf.arch, region=self._region))
-
     def excerpt(self, file: str, line: int) -> SourceExcerpt | None:
         """Source lines around `line`, where the file is here or a source map leads to it."""
         return self._sources.excerpt(file, line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from heaptrail.diagnose.belonging import check_belonging
@@ -10,6 +12,10 @@ from heaptrail.model.evidence import CaptureInfo, Evidence, LiveDump
 from heaptrail.model.observations import Block, Dump, RawFrame
 from heaptrail.model.report import Frame, ImageInfo
 from heaptrail.symbols import FakeSymbolizer, NoSymbols
+from heaptrail.symbols.fit import ImageFit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 IMAGE = ImageInfo(name="player.elf", build_id="aa" * 20, arch="riscv64", bits=64, debug_info=True)
 
@@ -43,6 +49,19 @@ def test_addresses_outside_the_code_refuse_the_elf_with_what_was_found() -> None
 def test_another_build_id_refuses_the_elf_though_all_addresses_fit() -> None:
     with pytest.raises(EvidenceError, match=r"night\.cast was recorded with build bbbb"):
         check_belonging(evidence((0x10, 0x20), build_id="bb" * 20), symbols(0x10, 0x20), allow_mismatch=False)
+
+
+class AnotherBuild(FakeSymbolizer):
+    """All addresses lie in its code, few of them at a call."""
+
+    def fit(self, frames: Iterable[RawFrame]) -> ImageFit:
+        known = len(set(frames))
+        return ImageFit(inside=known, outside=0, calls=1, not_calls=known - 1, example_not_call=0x20)
+
+
+def test_addresses_that_stand_at_no_call_are_those_of_another_build() -> None:
+    with pytest.raises(EvidenceError, match=r"4 of 5 backtrace addresses stand at no call in player\.elf"):
+        check_belonging(evidence((1, 2, 3, 4, 5)), AnotherBuild({}, image=IMAGE), allow_mismatch=False)
 
 
 def test_a_user_who_insists_gets_a_warning_in_the_report() -> None:

@@ -137,7 +137,7 @@ def test_an_address_outside_code_names_the_nearest_section_and_no_function(optim
     (frame,) = symbolizer.resolve(RawFrame(data.address + 1, "return"))
     assert (frame.function, frame.module) == (None, ".data")
     assert "not in the code" in frame.note
-    assert symbolizer.executable(data.address) is False
+    assert symbolizer.fit([RawFrame(pc=data.address, kind="call")]).outside == 1
     (wild,) = symbolizer.resolve(RawFrame(0xFFFF_FFFF_FFFF_FFFF, "return"))
     assert wild.function is None
     (zero,) = symbolizer.resolve(RawFrame(0, "return"))
@@ -431,7 +431,7 @@ def test_windowed_xtensa_return_addresses_get_their_region_back(tiny_elf: Callab
         raw = RawFrame(0x000D_0010 | window, "return")
         (frame,) = symbolizer.resolve(raw)
         assert (frame.function, frame.pc) == ("app_main", raw.pc)
-        assert symbolizer.executable(raw.pc) is True
+        assert symbolizer.fit([raw]).inside == 1
 
 
 def test_riscv_firmware_of_either_width_is_known_by_its_name(tiny_elf: Callable[..., Path], cache: Path) -> None:
