@@ -2,66 +2,70 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Iterator
+
+    from heaptrail.reports import Renderer
+
+_WIDTH = 100
 
 
 def list_command(
     what: Annotated[Literal["dialects", "reports", "transports"], typer.Argument(help="Which list.")],
 ) -> None:
     """List the dialects (with a sample line and the firmware options they need), reports or transports."""
-    from rich.console import Console
-
-    console = Console()
-    tables = {"dialects": _dialects, "reports": _reports, "transports": _transports}
-    console.print(tables[what]())
-
-
-def _table(*headers: str) -> Table:
-    from rich.table import Table
-
-    return Table(*headers, box=None, pad_edge=False, show_lines=False, leading=1)
+    entries = {"dialects": _dialects, "reports": _reports, "transports": _transports}[what]()
+    sys.stdout.write("\n".join(entries) + "\n")
 
 
 def _summary(plugin: type) -> str:
-    return (plugin.__doc__ or "").strip().splitlines()[0]
+    """The first paragraph of the class docstring."""
+    return " ".join((plugin.__doc__ or "").strip().split("\n\n")[0].split())
 
 
-def _dialects() -> Table:
-    from rich.text import Text
+def _entry(name: str, summary: str, **facts: str) -> str:
+    """A name with its summary, and facts below it, each under its heading."""
+    lines = [f"{name}: {summary}"]
+    for heading, fact in facts.items():
+        head = f"  {heading.replace('_', ' '):<8} "
+        lines += textwrap.wrap(fact, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    return "\n".join(lines)
 
-    from heaptrail.dialects import REGISTRY
+
+def _dialects() -> Iterator[str]:
+    from heaptrail.dialects import REGISTRY, Dialect
     from heaptrail.registry import resolve
 
-    table = _table("dialect", "reads", "needs in the firmware", "tells")
     for name in REGISTRY:
-        dialect = resolve(REGISTRY, name, kind="dialect")
-        reads = f"{_summary(dialect)}\n{dialect.sample_line}"  # type: ignore[attr-defined]
-        tells = f"{dialect.tells}\nNot: {dialect.cannot_tell}"  # type: ignore[attr-defined]
-        table.add_row(name, Text(reads), Text(dialect.firmware_options), Text(tells))  # type: ignore[attr-defined]
-    return table
+        dialect: type[Dialect] = resolve(REGISTRY, name, kind="dialect")
+        yield _entry(
+            name,
+            _summary(dialect),
+            sample=dialect.sample_line,
+            needs=dialect.firmware_options,
+            tells=dialect.tells,
+            not_told=dialect.cannot_tell,
+        )
 
 
-def _reports() -> Table:
+def _reports() -> Iterator[str]:
     from heaptrail.registry import resolve
-    from heaptrail.reports import REGISTRY, Renderer
+    from heaptrail.reports import REGISTRY
 
-    table = _table("format", "suffix", "what it is")
     for name in REGISTRY:
         renderer: type[Renderer] = resolve(REGISTRY, name, kind="report format")
-        table.add_row(name, " ".join(renderer.suffixes), _summary(renderer))
-    return table
+        yield _entry(name, _summary(renderer), files=" ".join(renderer.suffixes))
 
 
-def _transports() -> Table:
+def _transports() -> Iterator[str]:
     from heaptrail.registry import resolve
     from heaptrail.transports import REGISTRY
 
-    table = _table("transport", "what it is")
     for name in REGISTRY:
-        table.add_row(name, _summary(resolve(REGISTRY, name, kind="transport")))
-    return table
+        yield _entry(name, _summary(resolve(REGISTRY, name, kind="transport")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 EXIT_STATUS: dict[VerdictWord, int] = {"no_leak": 0, "leak": 1, "inconclusive": 3}
 
 _STDOUT = Path("-")
+_WIDEST_TEXT = 120
+"""Longer lines than this are hard to read, however wide the terminal is."""
 
 
 def check_targets(format_name: str | None, outputs: Sequence[Path] | None) -> list[tuple[str, Path]]:
@@ -53,12 +57,26 @@ def write_report(report: Report, targets: Sequence[tuple[str, Path]]) -> None:
         UsageError: A file cannot be written.
     """
     for format_name, path in targets:
-        renderer: Renderer = resolve(REGISTRY, format_name, kind="report format")()
+        renderer = _renderer(format_name, path)
         content = renderer.render(report)
         with open_binary(path) as out:
             out.write(content)
         if path != _STDOUT:
             sys.stderr.write(f"wrote {path}\n")
+
+
+def _renderer(format_name: str, path: Path) -> Renderer:
+    """The format's renderer; text for a terminal that a person watches has its width and colour."""
+    if format_name == "terminal" and path == _STDOUT and sys.stdout.isatty():
+        from heaptrail.reports.terminal import TerminalRenderer
+
+        return TerminalRenderer(
+            width=min(shutil.get_terminal_size().columns, _WIDEST_TEXT),
+            colour="NO_COLOR" not in os.environ,
+            ascii_only=(sys.stdout.encoding or "").lower().replace("-", "") != "utf8",
+        )
+    renderer: Renderer = resolve(REGISTRY, format_name, kind="report format")()
+    return renderer
 
 
 @contextmanager
