@@ -1,7 +1,7 @@
-/* ht_port.h - the five things that the agent asks of a platform. One file under port/ answers them.
+/* ht_port.h - the six things that the agent asks of a platform. One file under port/ answers them.
  *
  * The core includes no RTOS header. To make a port, copy port/template/ and follow its numbered steps.
- * All five are called from inside malloc and free, so none of them may allocate, block on anything but the lock
+ * The first five are called from inside malloc and free, so none of them may allocate, block on anything but the lock
  * below, or print. Each may be called by any task, from interrupts, and before the scheduler runs.
  */
 #ifndef HT_PORT_H
@@ -28,12 +28,18 @@ uint32_t ht_port_thread_id(void);
  * for each task (and again only while the table of HT_THREADS names is full). */
 const char *ht_port_thread_name(void);
 
-/* Fill `pcs` with up to `max` CALL addresses, innermost first, and return how many; 0 means that there is no stack.
+/* Fill `pcs` with up to `max` RETURN addresses, innermost first, and return how many; 0 means that there is no stack.
+ * (They are stepped back to the calls when they are printed, which is seldom; see ht_callsite.h.)
  *
- * `frame` and `ret` are the hook's own frame address and return address: pcs[0] is the call of the hook, which lies in
- * the allocator (pvPortMalloc), pcs[1] is who called the allocator, and so on. Never read outside the running task's
- * stack. A call address is one that belongs to the call instruction; see ht_callsite.h for the step from a return
- * address. Called outside the lock, on the task's own stack. */
+ * `frame` and `ret` are the hook's own frame address and return address: pcs[0] is `ret`, which lies in the allocator
+ * (pvPortMalloc), pcs[1] is where the allocator returns to, and so on. Never read outside the running task's stack.
+ * An address that no call returns to (a task's exit trap) is left out. Called outside the lock, on the task's own
+ * stack; it must not be a leaf function on RISC-V, where a leaf saves no return address. */
 size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_t ret);
+
+/* The ELF's build id: its length and, through `bytes`, where it stands; 0 where there is none. Called by the console.
+ * A linker script that sets the symbol ht_build_id_note at the .note.gnu.build-id section gets it by the agent's own
+ * (weak) answer. */
+size_t ht_port_build_id(const uint8_t **bytes);
 
 #endif

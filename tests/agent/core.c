@@ -3,13 +3,20 @@
 #define HT_RECORDS 8
 #define HT_SITES 6
 #define HT_DEPTH 4
-#define HT_FRAMES 12
+#define HT_STACKS 8
+#define HT_FRAMES 16
 #define HT_THREADS 3
 #define HT_FILTERS 2
 #define HT_FREED 8
 #define HT_REPORTS 2
+#define HT_SHOWN_ADDRESS(ret) (ret) /* the fake stacks below are addresses of no code */
 #include "../../agent/src/ht_agent.c"
+#include "../../agent/src/ht_build_id.c"
 #include "../../agent/src/ht_console.c"
+#include "../../agent/src/ht_read.c"
+#include "../../agent/src/ht_stacks.c"
+#include "../../agent/src/ht_store.c"
+#include "../../agent/src/ht_text.c"
 #include "check.h"
 
 /* -- The port ------------------------------------------------------------------------------------------------------ */
@@ -20,6 +27,8 @@ static struct {
     const char *name;
     uintptr_t frames[8];
     size_t depth;
+    int backtraces;
+    bool clear_at_backtrace;
 } fake;
 
 uintptr_t ht_port_lock(void)
@@ -51,6 +60,11 @@ size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_
 {
     CHECK(fake.depth_of_lock == 0);
     CHECK(frame != NULL && ret != 0);
+    fake.backtraces++;
+    if (fake.clear_at_backtrace) {
+        fake.clear_at_backtrace = false;
+        CHECK(ht_start(NULL, 0));
+    }
     size_t depth = fake.depth < max ? fake.depth : max;
     memcpy(pcs, fake.frames, depth * sizeof pcs[0]);
     return depth;
@@ -119,20 +133,23 @@ static size_t list(ht_block blocks[], size_t max)
 }
 
 static char printed[8192];
+static char around[1024]; /* the begin and end lines, which most tests do not look at */
 
 static void keep_line(void *context, const char *line)
 {
     CHECK(context == printed);
     CHECK(fake.depth_of_lock == 0);
     CHECK(strlen(line) > 0 && line[strlen(line) - 1] == '\n');
-    CHECK(strlen(printed) + strlen(line) < sizeof printed);
-    strcat(printed, line);
+    char *to = strstr(line, "    heaptrail: ") == line ? around : printed;
+    CHECK(strlen(to) + strlen(line) < (to == around ? sizeof around : sizeof printed));
+    strcat(to, line);
 }
 
 static const char *console(int argc, const char *first, const char *second, const char *third, const char *fourth)
 {
     const char *argv[] = {"memleak", first, second, third, fourth, NULL};
     printed[0] = 0;
+    around[0] = 0;
     (void)ht_console(argc, argv, keep_line, printed);
     return printed;
 }
@@ -249,7 +266,7 @@ static void a_free_of_null_is_reported_with_its_stack(void)
                                                      "    memleak: no live blocks\n");
 }
 
-static void a_double_free_is_reported_with_its_stack(void)
+static void a_double_free_is_reported_with_both_stacks(void)
 {
     alloc(0x1000, 100);
     ht_on_free(at(0x1000));
@@ -261,6 +278,8 @@ static void a_double_free_is_reported_with_its_stack(void)
                "        backtrace : 0x08336AEE\n"
                "        backtrace : 0x0839757E\n"
                "    memleak: 1 double frees, first of 0x00001000, thread = AudioRender\n"
+               "        freed before at 0x08336AEE\n"
+               "        freed before at 0x08396D52\n"
                "    memleak: no live blocks\n");
 }
 
@@ -331,25 +350,26 @@ static void a_full_stack_table_counts_under_other(void)
         from(caller);
         alloc(caller * 0x1000, 10);
     }
-    CHECK(totals().stacks == HT_SITES - 2 && totals().stacks_dropped == 2);
-    CHECK(site(HT_SITE_OTHER).live == 2 && site(HT_SITE_OTHER).live_bytes == 20 && site(HT_SITE_OTHER).depth == 0);
+    CHECK(totals().sites == HT_SITES - 2 && totals().site_capacity == HT_SITES - 2 && totals().stacks_dropped == 2);
+    CHECK(site(HT_SITE_OTHER).live == 2 && site(HT_SITE_OTHER).live_bytes == 20 && site(HT_SITE_OTHER).stack.depth == 0);
     from(1);
     alloc(0x90000, 10); /* a stack that is known keeps its site */
     CHECK(site(2).live == 2);
     CHECK(strstr(console(2, "show", NULL, NULL, NULL),
-                 "    memleak: 2 blocks counted under other (table of 4 stacks full)\n") != NULL);
+                 "    memleak: 2 blocks counted under other (table of 8 stacks full)\n") != NULL);
     CHECK(strstr(console(2, "sites", NULL, NULL, NULL), "    site 000: live = 2, bytes = 20, allocs = 2, frees = 0, "
-                                                        "failed = 0, unrecorded = 0, other\n") != NULL);
+                                                        "failed = 0, unrecorded = 0, first = 5, last = 6, oldest = 0, "
+                                                        "other\n") != NULL);
 }
 
 static void full_room_for_frames_counts_under_other_too(void)
 {
     fake.depth = 4;
-    for (uintptr_t i = 0; i < 4; i++) {
+    for (uintptr_t i = 0; i < 5; i++) {
         fake.frames[3] = i;
         alloc((i + 1) * 0x1000, 10);
     }
-    CHECK(totals().stacks == 3 && totals().stacks_dropped == 1 && site(HT_SITE_OTHER).live == 1);
+    CHECK(totals().stacks == 4 && totals().stacks_dropped == 1 && site(HT_SITE_OTHER).live == 1);
 }
 
 static void stacks_that_differ_in_depth_alone_are_two_sites(void)
@@ -357,7 +377,7 @@ static void stacks_that_differ_in_depth_alone_are_two_sites(void)
     alloc(0x1000, 1);
     fake.depth = 1;
     alloc(0x2000, 1);
-    CHECK(totals().stacks == 2 && site(3).depth == 1);
+    CHECK(totals().stacks == 2 && site(3).stack.depth == 1);
 }
 
 static void no_stack_is_a_group_of_its_own(void)
@@ -366,7 +386,7 @@ static void no_stack_is_a_group_of_its_own(void)
     alloc(0x1000, 0xf00);
     CHECK(site(HT_SITE_NO_STACK).live == 1 && totals().stacks == 0);
     CHECK_TEXT(console(2, "show", NULL, NULL, NULL), "\t 001: ptr = 0x00001000, size = 0x00000f00, thread = AudioRender\n");
-    CHECK(strstr(console(2, "sites", NULL, NULL, NULL), "unrecorded = 0, no stack\n") != NULL);
+    CHECK(strstr(console(2, "sites", NULL, NULL, NULL), ", no stack\n") != NULL);
 }
 
 static void a_filter_records_its_tasks_alone_and_the_dump_says_so(void)
@@ -398,7 +418,7 @@ static void memleak_1_without_names_clears_the_filter(void)
 static void too_many_names_change_nothing(void)
 {
     alloc(0x1000, 1);
-    CHECK(strncmp(console(5, "1", "a", "b", "c"), "Usage: memleak [<1/0/show/sites>]", 33) == 0);
+    CHECK(strncmp(console(5, "1", "a", "b", "c"), "Usage: memleak [<1/0/show/", 26) == 0);
     CHECK(totals().live == 1 && totals().on);
 }
 
@@ -516,6 +536,25 @@ static void misunderstood_words_print_the_usage(void)
     CHECK(totals().on);
 }
 
+static bool recorded(uintptr_t address)
+{
+    bool found;
+    (void)ht_seek(address, ht_hash_address(address), &found);
+    return found;
+}
+
+/* The order that makes searches short: nobody is nearer to home than the one before him, plus one. */
+static void check_order(void)
+{
+    for (uint32_t slot = 0; slot < HT_SLOTS; slot++) {
+        uint32_t next = ht_next_slot(slot);
+        if (ht.records[next].address != 0) {
+            uint32_t before = ht.records[slot].address != 0 ? away(slot) + 1 : 0;
+            CHECK(away(next) <= before);
+        }
+    }
+}
+
 /* Random mallocs, frees and reallocs over few addresses, against the plainest reference there is. */
 static void it_agrees_with_a_plain_reference(void)
 {
@@ -542,7 +581,8 @@ static void it_agrees_with_a_plain_reference(void)
             live--;
         }
         CHECK(ht.live == live);
-        CHECK(find_record((other + 1) * 0x40u) == NO_SLOT ? size_of[other] == 0 : size_of[other] != 0);
+        check_order();
+        CHECK(recorded((other + 1) * 0x40u) == (size_of[other] != 0));
     }
     ht_block blocks[HT_RECORDS];
     size_t listed = list(blocks, HT_RECORDS);
@@ -553,6 +593,175 @@ static void it_agrees_with_a_plain_reference(void)
     }
     CHECK(totals().missed_frees == 0 && totals().double_frees == 0 && totals().unknown_frees == 0);
     CHECK(site(2).live + site(3).live == live);
+}
+
+/* -- Frees: who did it --------------------------------------------------------------------------------------------- */
+
+static void free_by(uintptr_t address, uintptr_t caller)
+{
+    from(caller);
+    ht_on_free_by(at(address), at(caller));
+}
+
+static uint32_t freeing_frame(uint32_t number, uint32_t i)
+{
+    ht_stack_copy stack;
+    CHECK(ht_get_stack(site(number).freed_by, &stack) && i < stack.depth);
+    return (uint32_t)stack.frames[i];
+}
+
+static void a_site_names_the_stack_that_last_freed_a_block_of_it(void)
+{
+    alloc(0x1000, 1);
+    alloc(0x2000, 1);
+    alloc(0x3000, 1);
+    CHECK(site(2).freed_by == 0);
+    free_by(0x1000, 0x0844aaaa);
+    CHECK(freeing_frame(2, 1) == 0x0844aaaa);
+    free_by(0x2000, 0x0844bbbb);
+    CHECK(freeing_frame(2, 1) == 0x0844bbbb);
+    CHECK(totals().stacks == 3 && totals().sites == 1);
+    CHECK_TEXT(console(2, "sites", NULL, NULL, NULL),
+               "    site 002: live = 1, bytes = 1, allocs = 3, frees = 2, failed = 0, unrecorded = 0, first = 1, last = 3, "
+               "oldest = 2\n"
+               "        at 0x08336AEE\n"
+               "        at 0x08396D52\n"
+               "        freed at 0x08336AEE\n"
+               "        freed at 0x0844BBBB\n");
+}
+
+static void a_free_like_the_last_one_takes_no_stack(void)
+{
+    for (uintptr_t i = 1; i <= 5; i++) {
+        from(0x08396d52);
+        alloc(i * 0x1000, 1);
+        int before = fake.backtraces;
+        free_by(i * 0x1000, 0x0844aaaa);
+        CHECK(fake.backtraces - before == (i == 1));
+    }
+    CHECK(freeing_frame(2, 1) == 0x0844aaaa);
+}
+
+static void a_freeing_stack_without_room_is_not_known_and_the_dump_says_so(void)
+{
+    for (uintptr_t i = 1; i <= HT_STACKS; i++) {
+        from(0x08396d52);
+        alloc(i * 0x1000, 1);
+        free_by(i * 0x1000, 0x0844aa00 + i);
+    }
+    CHECK(totals().stacks == HT_STACKS && totals().free_stacks_dropped == 1 && site(2).freed_by == 0);
+    CHECK(strstr(console(2, "show", NULL, NULL, NULL), "    memleak: 1 freeing stacks not kept (table full)\n") != NULL);
+}
+
+static void a_clear_between_a_free_and_its_stack_is_noticed(void)
+{
+    alloc(0x1000, 1);
+    fake.clear_at_backtrace = true; /* another task types `memleak 1` just then */
+    free_by(0x1000, 0x0844aaaa);
+    CHECK(totals().frees == 0 && totals().stacks == 0 && totals().on);
+}
+
+/* -- Pause ---------------------------------------------------------------------------------------------------------- */
+
+static void a_pause_records_nothing_and_follows_frees(void)
+{
+    alloc(0x1000, 1);
+    alloc(0x2000, 2);
+    CHECK_TEXT(console(2, "pause", NULL, NULL, NULL), "    memleak: paused\n");
+    alloc(0x3000, 3);
+    ht_on_free(at(0x1000));
+    ht_on_free(at(0x3000)); /* born in the pause: unknown, and no double free */
+    CHECK(totals().on && totals().paused && totals().live == 1 && totals().while_paused == 1);
+    CHECK(totals().frees == 1 && totals().unknown_frees == 1 && totals().double_frees == 0);
+    CHECK_TEXT(console(2, "show", NULL, NULL, NULL), "\t 001: ptr = 0x00002000, size = 0x00000002, thread = AudioRender\n"
+                                                     "                backtrace : 0x08336AEE\n"
+                                                     "                backtrace : 0x08396D52\n"
+                                                     "    memleak: 1 allocations while paused\n");
+    CHECK(strstr(around, "state=paused\n") != NULL);
+    CHECK_TEXT(console(2, "pause", NULL, NULL, NULL), "    memleak: nothing to pause\n");
+    CHECK_TEXT(console(2, "resume", NULL, NULL, NULL), "    memleak: resumed\n");
+    alloc(0x4000, 4);
+    CHECK(totals().live == 2 && !totals().paused);
+}
+
+static void an_address_that_comes_again_in_a_pause_is_no_old_block(void)
+{
+    alloc(0x1000, 1);
+    CHECK(ht_pause());
+    alloc(0x1000, 2);
+    CHECK(totals().live == 0 && totals().missed_frees == 1);
+    ht_on_free(at(0x1000));
+    CHECK(totals().double_frees == 0);
+}
+
+static void a_realloc_in_a_pause_still_moves_a_known_block(void)
+{
+    alloc(0x1000, 1);
+    CHECK(ht_pause());
+    ht_on_realloc(at(0x1000), at(0x2000), 9, 0);
+    ht_on_realloc(NULL, at(0x5000), 9, 0);
+    CHECK(totals().live == 1 && site(2).live_bytes == 9);
+}
+
+/* -- Begin and end ---------------------------------------------------------------------------------------------------- */
+
+static uint32_t fnv(const char *text)
+{
+    uint32_t sum = 2166136261u;
+    bool at_start = true;
+    for (; *text != 0; text++) {
+        if (at_start && (*text == ' ' || *text == '\t')) {
+            continue;
+        }
+        at_start = *text == '\n';
+        sum = (sum ^ (uint8_t)*text) * 16777619u;
+    }
+    return sum;
+}
+
+static void a_dump_stands_between_a_begin_and_an_end_line(void)
+{
+    from(0x1);
+    alloc(0x1000, 0x10);
+    alloc(0x2000, 0x20);
+    ht_on_malloc(NULL, 5, 0);
+    const char *blocks = console(2, "show", NULL, NULL, NULL);
+    const char *end = strstr(around, "    heaptrail: end ");
+    CHECK(end != NULL);
+    char whole[2048] = "";
+    strncat(whole, around, (size_t)(end - around));
+    CHECK_TEXT(whole, "    heaptrail: begin show text=1 agent=" HT_AGENT_VERSION
+                      " build=none depth=4 pool=2/8 stacks=1/8 filters=0 state=on\n");
+    strcat(whole, blocks);
+    char wanted[256];
+    (void)snprintf(wanted, sizeof wanted,
+                   "    heaptrail: end show items=2 bytes=48 unrecorded=0 other=0 failed=1 missed=0 double=0 null=0 lines=8 "
+                   "sum=%08X\n",
+                   fnv(whole));
+    CHECK_TEXT(end, wanted);
+}
+
+static void the_compact_layout_prints_each_stack_and_task_once(void)
+{
+    alloc(0x1000, 0xf00);
+    alloc(0x2000, 0xf00);
+    as_task(7, "Tmr Svc");
+    fake.frames[2] = 0x08446856;
+    fake.frames[3] = 0x084496c6;
+    fake.depth = 4;
+    alloc(0x3000, 1);
+    fake.depth = 0;
+    ht_on_malloc(at(0x4000), 2, 0);
+    CHECK_TEXT(console(3, "show", "compact", NULL, NULL), "@s1\n"
+                                                          "@s2 08336AEE 08396D52\n"
+                                                          "@s3 08336AEE 08396D52 08446856 084496C6\n"
+                                                          "@t0 1 AudioRender\n"
+                                                          "@t1 7 Tmr Svc\n"
+                                                          "@b 00004000 2 255 s1 t1 q4\n"
+                                                          "@b 00003000 1 16 s3 t1 q3\n"
+                                                          "@b 00002000 f00 16 s2 t0 q2\n"
+                                                          "@b 00001000 f00 16 s2 t0 q1\n");
+    CHECK(strstr(around, "    heaptrail: end compact items=4 bytes=7683 ") != NULL);
 }
 
 #define TEST(name) {#name, name}
@@ -570,7 +779,7 @@ int main(int argc, char *argv[])
         TEST(realloc_of_null_or_of_an_unknown_block_is_an_allocation),
         TEST(a_free_of_an_unknown_block_is_counted_and_not_blamed),
         TEST(a_free_of_null_is_reported_with_its_stack),
-        TEST(a_double_free_is_reported_with_its_stack),
+        TEST(a_double_free_is_reported_with_both_stacks),
         TEST(misuse_beyond_the_report_table_is_still_counted),
         TEST(a_block_of_a_filtered_task_is_no_double_free),
         TEST(an_unrecorded_block_at_a_freed_address_is_no_double_free),
@@ -592,6 +801,15 @@ int main(int argc, char *argv[])
         TEST(a_listing_leaves_out_what_is_born_during_it),
         TEST(a_listing_ends_when_the_tables_are_cleared_under_it),
         TEST(misunderstood_words_print_the_usage),
+        TEST(a_site_names_the_stack_that_last_freed_a_block_of_it),
+        TEST(a_free_like_the_last_one_takes_no_stack),
+        TEST(a_freeing_stack_without_room_is_not_known_and_the_dump_says_so),
+        TEST(a_clear_between_a_free_and_its_stack_is_noticed),
+        TEST(a_pause_records_nothing_and_follows_frees),
+        TEST(an_address_that_comes_again_in_a_pause_is_no_old_block),
+        TEST(a_realloc_in_a_pause_still_moves_a_known_block),
+        TEST(a_dump_stands_between_a_begin_and_an_end_line),
+        TEST(the_compact_layout_prints_each_stack_and_task_once),
         TEST(it_agrees_with_a_plain_reference),
     };
     return run_named(argc, argv, TESTS, sizeof TESTS / sizeof TESTS[0], before_each, after_each);

@@ -47,8 +47,8 @@ FRAME static void print_chain(void *unused)
     CHECK(ht_start(NULL, 0));
     outer(block);
     ht_site found = only_site();
-    for (uint32_t i = 0; i < found.depth; i++) {
-        (void)printf("%#zx\n", (size_t)found.frames[i]);
+    for (uint32_t i = 0; i < found.stack.depth; i++) {
+        (void)printf("%#zx\n", (size_t)found.stack.frames[i]);
     }
 }
 
@@ -102,7 +102,7 @@ static void a_deep_stack_is_cut_at_the_limit(void)
     HT_POSIX_ATTACH();
     CHECK(ht_start(NULL, 0));
     deep(100, block);
-    CHECK(only_site().depth == HT_DEPTH);
+    CHECK(only_site().stack.depth == HT_DEPTH);
 }
 
 static void *named(void *name)

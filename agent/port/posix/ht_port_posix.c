@@ -4,9 +4,11 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <elf.h>
+#include <link.h>
 #include <stddef.h>
+#include <string.h>
 
-#include "ht_callsite.h"
 #include "ht_config.h"
 #include "ht_port.h"
 
@@ -62,7 +64,7 @@ size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_
     /* Stacks grow down: each frame lies above the last one and not above the thread's outermost. That bounds the walk
      * even where a saved frame pointer is something else. */
     while (depth < max) {
-        pcs[depth++] = ht_call_address(ret);
+        pcs[depth++] = ret;
         uintptr_t above = SAVED_PAIR(here)[0];
         if (above <= here || above >= outermost_frame || above % sizeof(uintptr_t) != 0) {
             break;
@@ -71,4 +73,28 @@ size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_
         ret = SAVED_PAIR(here)[1];
     }
     return depth;
+}
+
+extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden"))); /* the linker's: the loaded file's head */
+
+__attribute__((no_sanitize("address", "undefined"))) /* the linker gives the file's head no size */
+size_t ht_port_build_id(const uint8_t **bytes)
+{
+    const uint8_t *file = (const uint8_t *)&__ehdr_start;
+    const ElfW(Phdr) *headers = (const ElfW(Phdr) *)(const void *)(file + __ehdr_start.e_phoff);
+    for (size_t i = 0; i < __ehdr_start.e_phnum; i++) {
+        const uint8_t *at = file + headers[i].p_offset;
+        const uint8_t *end = at + headers[i].p_filesz;
+        while (headers[i].p_type == PT_NOTE && at < end) {
+            ElfW(Nhdr) note;
+            memcpy(&note, at, sizeof note);
+            const uint8_t *id = at + sizeof note + ((note.n_namesz + 3u) & ~3u);
+            if (note.n_type == NT_GNU_BUILD_ID && memcmp(at + sizeof note, "GNU", 4) == 0) {
+                *bytes = id;
+                return note.n_descsz;
+            }
+            at = id + ((note.n_descsz + 3u) & ~3u);
+        }
+    }
+    return 0;
 }

@@ -4,7 +4,6 @@
  */
 #include "ht_port.h"
 
-#include "ht_callsite.h"
 #include "ht_config.h"
 
 /* STEP 1. Include your RTOS's headers here, and nowhere else in the agent. */
@@ -36,7 +35,7 @@ size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_
     uintptr_t end = stack_end();
     size_t depth = 0;
     while (depth < max && end != 0) {
-        pcs[depth++] = ht_call_address(ret);
+        pcs[depth++] = ret;
 #if defined(__riscv)
         uintptr_t above = ((const uintptr_t *)here)[-2];
         uintptr_t next_ret = above > here && above <= end ? ((const uintptr_t *)above)[-1] : 0;

@@ -1,0 +1,32 @@
+/* Inside the console: lines put together without printf, and a checksum over what was printed. */
+#ifndef HT_TEXT_H
+#define HT_TEXT_H
+
+#include "ht_agent.h"
+
+#define HT_LINE_BYTES 192
+
+struct ht_out {
+    ht_put put;
+    void *context;
+    uint32_t sum, lines;
+    size_t used;
+    char line[HT_LINE_BYTES];
+};
+
+void ht_text(struct ht_out *out, const char *string);
+/* 8 digits, 16 where the value needs them. */
+void ht_upper_hex(struct ht_out *out, uintptr_t value);
+/* The same in lower case, with 0x. */
+void ht_address(struct ht_out *out, uintptr_t value);
+/* As few digits as there are. */
+void ht_short_hex(struct ht_out *out, uint32_t value);
+/* With zeros in front up to `width` digits. */
+void ht_decimal(struct ht_out *out, uint32_t value, size_t width);
+/* A name or word, then the number. */
+void ht_field(struct ht_out *out, const char *name, uint32_t value);
+/* Give the line out. `sum` goes over it: FNV-1a, 32 bits, of the text without blanks at its ends, and a line feed. */
+void ht_end_line(struct ht_out *out);
+void ht_begin_sum(struct ht_out *out);
+
+#endif
