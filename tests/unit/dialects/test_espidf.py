@@ -215,6 +215,10 @@ def test_a_line_of_the_users_own_is_read(text: str, heap: str | None, free: int 
         "Free memory: 12 of 20 slots",
         "Free memory: 123456",
         "Free heap before: 1000",
+        "Max free heap: 1000",
+        "initial_free_heap=1000",
+        "lowest free heap: 1000",
+        "Free heap: 2000 -> 1000",
         "Free heap 1000",
         "Remaining heap tight:100 k",
         "largest free block: 108000",
@@ -301,3 +305,12 @@ def test_sizes_that_do_not_add_up_to_what_the_trace_says_are_told() -> None:
 
     assert [problem.what for problem in only(Problem, found)] == ["torn_record"]
     assert only(Dump, found)[0].complete is False
+
+
+@given(st.sampled_from(sorted(log.name for log in GOLDEN.glob("*.txt"))), st.data())
+def test_lines_cut_anywhere_never_stop_the_reader(name: str, data: st.DataObject) -> None:
+    lines = golden_lines(name)
+    cut = [line[: data.draw(st.integers(0, 1 + len(line)))] for line in lines]
+
+    for found in read(*cut):
+        assert isinstance(found, HeapSample | Task | Block | Dump | Event | Problem)

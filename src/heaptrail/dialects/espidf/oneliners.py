@@ -21,7 +21,7 @@ _KINDS = ("internal", "psram", "spiram", "dma", "dram", "iram", "8bit")
 _KIND = f"(?:{'|'.join(_KINDS)})"
 _VALUE = (
     rf"(?:\(\))?\s*(?:\((?P<kind2>{_KIND})\)\s*)?(?:[:=]|(?<=\s)is\s)\s*(?P<value>\d{{1,10}})(?![\d_a-z]|[.,]\d)"
-    r"(?!\s*(?:[km]i?b?(?:ytes?)?\b|kilo|mega|words?\b|%|/s))"
+    r"(?!\s*(?:[km]i?b?(?:ytes?)?\b|kilo|mega|words?\b|%|/s|->|=>|→|to\s))"
 )
 _LOW_WORD = r"(?:min(?:imum)?[ _.]?(?:ever[ _]?)?)"
 _FIGURE = re.compile(
@@ -34,6 +34,11 @@ _LARGEST = re.compile(rf"(?<![a-z])(?:largest|biggest|max)[ _](?:free[ _])?block
 _BESIDE = re.compile(
     r"(?<![a-z])(?:(?P<low>min(?:imum)?)|largest|biggest)\s*[:=]\s*(?P<value>\d{1,10})(?![\d_a-z]|[.,]\d)(?!\s*[km%])"
 )
+_OTHER_MOMENT = re.compile(
+    r"(?:max(?:imum)?|initial|first|previous|prev|last|low(?:est)?|peak|old|avg|average|expected|required|needed"
+    r"|critical)[ _]$"
+)
+"""What stands before a label that is not about the heap as it is now."""
 _OF_TOTAL = re.compile(
     r"\bHeap: (\d{1,10})/(\d{1,10}) bytes free\b(?:.*?\bmin (\d{1,10})\b)?(?:.*?\blargest block (\d{1,10})\b)?"
 )
@@ -97,6 +102,8 @@ class OneLiners:
         for match in _FIGURE.finditer(text):
             if match["memory"] and not re.match(r"\s*bytes?\b", text[match.end() :]):
                 continue  # `Free memory` is said of many things; ESP-IDF's examples say bytes behind it
+            if _OTHER_MOMENT.search(text, 0, match.start()):
+                continue
             prefix = (match["prefix"] or "").strip(" _.")
             kind = match["kind1"] or match["kind2"] or match["kind3"] or (prefix if prefix in _KINDS else None)
             figures = heaps.setdefault(kind, {})
