@@ -28,7 +28,8 @@ _ORDER: tuple[SiteClass, ...] = ("leak", "held_until_teardown", "undecided", "bo
 class Rate:
     """Footprint bytes per unit of the listings' axis: by now, with limits, and the mean over the window.
 
-    `speeding` says that the two differ, because a site clearly speeds up.
+    `speeding` says that the two differ, because a site clearly speeds up; `steady` that every site adds the same from
+    dump to dump.
     """
 
     low: float
@@ -36,6 +37,7 @@ class Rate:
     high: float
     mean: float
     speeding: bool
+    steady: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def _allowed(found: Histories, settings: JudgeSettings, heap: HeapView | None) -
     if found.unit != "cycle":
         return heap.allowed if heap is not None else True
     after = sum(max(span.end - settings.warmup_cycles, 0.0) for span in found.spans)
-    return after >= settings.warmup_cycles or (heap is not None and heap.series.unit == "cycle" and heap.allowed)
+    return after + 1 >= settings.warmup_cycles or (heap is not None and heap.series.unit == "cycle" and heap.allowed)
 
 
 def _agreed(found: Histories, repetitions: list[Repetition | None], heap: HeapView | None) -> bool:
@@ -148,6 +150,7 @@ def _growing_rate(
     """The sum over the growing sites; limits add as independent errors, below and above."""
     total = mean = below = above = 0.0
     speeding = any_growing = False
+    steady = True
     for site, cohort, repetition, result in zip(found.sites, cohorts, repetitions, judged, strict=True):
         if result.site_class not in GROWING:
             continue
@@ -159,6 +162,7 @@ def _growing_rate(
             slack = size / max(repetition.span, 1.0)  # one block more or less at either end
             below, above = below + slack**2, above + slack**2
             continue
+        steady = False
         total += cohort.estimate
         mean += cohort.mean
         speeding = speeding or cohort.speeding
@@ -166,7 +170,7 @@ def _growing_rate(
         above += (cohort.high - cohort.estimate) ** 2
     if not any_growing or found.unit == "dump":
         return None
-    return Rate(max(total - math.sqrt(below), 0.0), total, total + math.sqrt(above), mean, speeding)
+    return Rate(max(total - math.sqrt(below), 0.0), total, total + math.sqrt(above), mean, speeding, steady)
 
 
 def _bound(

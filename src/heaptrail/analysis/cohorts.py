@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from heaptrail.analysis.sites import Histories, SiteHistory
 
 _EPOCHS = 7
-_MIN_EVENTS = 4
+_MIN_EVENTS = 5
+_MIN_EVENTS_MIXED = 6  # of several sizes: features used for the first time may share a site, but not a size
 _MIN_EVENTS_LATE = 6  # when the first survivor comes late, the window is chosen by the data and must show more
 _LATE_SHARE = 3 / 7
 _MIN_LATE_SHARE = 0.22
 _OLDER_THAN_DEATH = 1.5
 _MIN_OLD_SHARE = 0.34
 _SLOWING_LOG_LIKELIHOOD = 0.5
+_GAP_BY_CHANCE = 0.005
 _CLUSTER_GAP = 0.06  # of the window
 _YOUNG = 1 / 8
 _PROBABLY, _CLEARLY = 2.0, 2.6  # standard errors
@@ -183,14 +185,15 @@ def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
 def _conditions(places: FloatArray, arrivals: _Arrivals, window: Window) -> tuple[float, str]:
     """Where the counting begins, and the first condition that fails (empty when none does)."""
     begins = 0.0
-    wanted = _MIN_EVENTS
+    one_size = len(arrivals.sizes) == 0 or float(np.ptp(arrivals.sizes)) == 0.0
+    wanted = _MIN_EVENTS if one_size else _MIN_EVENTS_MIXED
     if len(places) and places[0] > window.width * 2 / _EPOCHS:  # a late onset: count from there
         begins, wanted = float(places[0]), _MIN_EVENTS_LATE
     if len(places) < wanted or window.width <= begins:
         return begins, "few"
     width = window.width - begins
     where = (places - begins) / width
-    if _is_over(where):
+    if _is_over(where) or _ended(places, arrivals, window, begins):
         return begins, "over"
     if _in_bursts(where):
         return begins, "bursts"
@@ -207,6 +210,20 @@ def _is_over(where: FloatArray) -> bool:
     """Too few events in the last part of the window (places as shares of it) for arrivals that go on."""
     late = int((where >= 1 - _LATE_SHARE).sum())
     return late / len(where) < _MIN_LATE_SHARE or float(stats.binom.cdf(late, len(where), _LATE_SHARE)) < 0.01
+
+
+def _ended(places: FloatArray, arrivals: _Arrivals, window: Window, begins: float) -> bool:
+    """No block for longer than the rhythm until then allows, young ones counted: a cache that is full does that.
+
+    Bursts make long gaps likelier; their surplus over even arrivals takes that into account.
+    """
+    last = float(arrivals.young[-1]) if len(arrivals.young) else float(places[-1])
+    active, whole = last - begins, window.now - begins
+    if active <= 0:
+        return True
+    counts = np.histogram(places, bins=_EPOCHS, range=(begins, begins + active))[0]
+    surplus = max(float(counts.var(ddof=1) / counts.mean()), 1.0)
+    return float((active / whole) ** (len(places) / surplus)) < _GAP_BY_CHANCE
 
 
 def _in_bursts(where: FloatArray) -> bool:

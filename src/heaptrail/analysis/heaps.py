@@ -86,7 +86,7 @@ def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
         after=after,
         alpha=alpha,
         tolerance=tolerance,
-        allowed=cycles_after_bound(series, settings) >= settings.warmup_cycles,
+        allowed=cycles_after_bound(series, settings) + 1 >= settings.warmup_cycles,  # cycles count from 0
         bound=bound,
         fragmenting=complete and _fragmenting(series, settings, trend, alpha),
         largest_from=float(largest[0][0]) if complete else None,

@@ -36,7 +36,7 @@ def loss_of(view: HeapView, blocks: BlockView | None) -> Loss | None:
     unit = view.series.unit
     if rate is None or blocks is None or blocks.found.unit != unit:
         if trend is not None and unit != "reading" and (trend.falling or blocks is None):
-            return Loss(max(trend.low, 0.0), trend.estimate, trend.high, unit)
+            return Loss(max(trend.low, 0.0), trend.estimate, trend.high, unit, trend.speeding)
         return (
             None
             if rate is None or blocks is None
@@ -44,8 +44,12 @@ def loss_of(view: HeapView, blocks: BlockView | None) -> Loss | None:
         )
     if trend is None or not trend.falling:
         return Loss(rate.low, rate.estimate, rate.high, unit, rate.speeding)
+    if rate.steady and trend.low <= rate.estimate <= trend.high and trend.high - trend.low < rate.high - rate.low:
+        return Loss(
+            max(trend.low, 0.0), rate.estimate, trend.high, unit, rate.speeding
+        )  # the sharper of two that agree
     if rate.high < trend.low:  # something that no listing shows takes part of the loss
-        return Loss(max(trend.low, 0.0), trend.estimate, trend.high, unit)
+        return Loss(max(trend.low, 0.0), trend.estimate, trend.high, unit, trend.speeding)
     return Loss(rate.low, rate.estimate, rate.high, unit, rate.speeding)
 
 

@@ -37,11 +37,14 @@ _HINGES = (0.2, 0.35, 0.5, 0.6)  # a cache that fills evenly and is full at this
 _SHAPES = ("line", *(f"log {tau:g}" for tau in _LOG_TAUS), *(f"hinge {share:g}" for share in _HINGES))
 _RULED_OUT_BIC = 10.0  # further from the best than this is no explanation at all
 _MAX_STEPS = 2  # one-off losses that are explained away
-_PLAUSIBLE_BIC = 4.0  # models this near to the best stay in the race
+_PLAUSIBLE_BIC = 4.0  # models this near to the best widen the limits
+_DECIDING_BIC = 3.0  # and this near they have a say in whether memory falls at all
 _MIN_POINTS = 4  # of a boot; fewer cannot show both a level and a slope
 _EPOCHS = 12
-_ENVELOPES = (3, 6, 12)
-_MIN_ENVELOPE = 16  # points
+_CLEARLY = 2.6  # standard errors
+_ENVELOPES = (3, 6, 12, 20)
+_MIN_ENVELOPE, _MANY_POINTS = 9, 16
+_FAR_CALMER = 0.4
 _RECENT_SHARES = (0.5, 0.25, 0.125)
 _MIN_RECENT = 8  # points, for a slope with an error of its own
 # For the yes or no of a fall, on each of the whole run and its second half. It is not spent over looks: what raises
@@ -59,6 +62,7 @@ class Trend:
         falling: The loss cannot be explained by a plausible innocent shape and is not over by the end.
         slowing: Without the innocent shape the fall would be significant; with it, it is not.
         recent: Only the second half of the run shows it (a late onset).
+        speeding: The second half clearly falls faster than the first.
         points: How many points were used, warm-up left out.
         span: Units of x covered by them, over all boots.
         levels: `(boot, x_from, x_to, intercept)` of the straight line through each boot, for the drawing.
@@ -71,6 +75,7 @@ class Trend:
     falling: bool
     slowing: bool
     recent: bool
+    speeding: bool
     points: int
     span: float
     levels: tuple[tuple[int, float, float, float], ...]
@@ -106,6 +111,7 @@ def fit_trend(pieces: Sequence[Piece], alpha: float, whole: Sequence[Piece] = ()
         falling=chosen.falling,
         slowing=entire.slowing and not chosen.falling,
         recent=is_recent,
+        speeding=chosen.falling and _speeds_up(finest),
         points=points,
         span=float(sum(piece.x[-1] - piece.x[0] for piece in usable)),
         levels=chosen.levels,
@@ -124,7 +130,9 @@ def _clearest(pieces: list[Piece]) -> list[Piece]:
         if min(len(piece.x) for piece in coarser) < _MIN_ENVELOPE:
             break
         error = _line_error(coarser)
-        if error < least:
+        # Few points may lie well by chance: where they are few, only a far calmer curve is worth their loss.
+        wanted = 1.0 if min(len(piece.x) for piece in coarser) >= _MANY_POINTS else _FAR_CALMER
+        if error < wanted * least:
             best, least = coarser, error
     return best
 
@@ -150,6 +158,22 @@ def _second_half(piece: Piece) -> Piece | None:
     if int(keep.sum()) < 8:
         return None
     return Piece(piece.boot, piece.x[keep], piece.y[keep], piece.age[keep])
+
+
+def _speeds_up(pieces: Sequence[Piece]) -> bool:
+    """Whether straight lines through the two halves of the last boot differ by more than their errors explain."""
+    piece = pieces[-1]
+    late = piece.x >= (piece.x[0] + piece.x[-1]) / 2
+    lines = []
+    for keep in (~late, late):
+        if int(keep.sum()) < _MIN_RECENT:
+            return False
+        half = Piece(piece.boot, piece.x[keep], piece.y[keep], piece.age[keep])
+        lines.append(least_squares(np.hstack([levels_of([half]), -half.x[:, None]]), half.y - half.y.mean(), 1, "", 0))
+    first, second = lines
+    if first is None or second is None:
+        return False
+    return second.slope - first.slope > _CLEARLY * float(np.hypot(first.error, second.error))
 
 
 def _recent_high(pieces: Sequence[Piece], alpha: float) -> float:
@@ -204,7 +228,11 @@ def _robust(pieces: Sequence[Piece], alpha: float, names: Sequence[str]) -> Tren
     line = fitted[0]
     quantile = {id(model): quantile_of(alpha, model) for model in (*plausible, line)}
     low = min(model.slope - quantile[id(model)] * model.error for model in plausible)
-    certain = min(model.slope - quantile_of(_DECIDING_ALPHA, model) * model.error for model in plausible)
+    certain = min(
+        model.slope - quantile_of(_DECIDING_ALPHA, model) * model.error
+        for model, score in zip(fitted, scores, strict=True)
+        if score <= best + _DECIDING_BIC
+    )
     high = max(model.slope + quantile[id(model)] * model.error for model in (*plausible, line))
     centre = fitted[int(np.argmin(scores))]
     falling = certain > 0 and _goes_on(pieces) and _is_spread(pieces)
@@ -217,6 +245,7 @@ def _robust(pieces: Sequence[Piece], alpha: float, names: Sequence[str]) -> Tren
         falling=falling,
         slowing=line_low > 0 and not falling and (centre.shape != "line" or certain <= 0),
         recent=False,
+        speeding=False,
         points=len(y),
         span=float(sum(piece.x[-1] - piece.x[0] for piece in pieces)),
         levels=tuple(
