@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
-from heaptrail.dialects.dumps import Chain, Dumps, return_frames
+from heaptrail.dialects.dumps import LONGEST_LINE, Chain, Dumps, return_frames
 from heaptrail.dialects.text import HEX, NAME_CHARACTERS, PROMPT, Place, place, problem
 from heaptrail.model.evidence import FootprintRule
 from heaptrail.model.observations import HeapSample, Task
@@ -31,7 +31,7 @@ _BLOCK = re.compile(
 )
 _BLOCK_BEGINS = re.compile(r"^\s*(?:0x){1,2}[0-9a-fA-F]{6,16}\s+!?(?:used|free)\b")
 _NEW_BLOCKS_END = re.compile(r"-New alloced blocks info ends\.")
-_RULER = re.compile(r"^\s*-{8,}.*[A-Za-z].*-{4,}\s*$")
+_RULER = re.compile(r"^\s*-{8,}\s*\[?[A-Za-z]")
 _TASK_BYTES_HEADING = re.compile(r"\bTaskName\s+Prio\s+StackSize\s+HeapAllocSize\b")
 _TASK_BYTES_ROW = re.compile(r"^(?:.*\])?\s*(\S.{0,30}?)\s+(\d{1,4})\s+\d{1,9}\s+(\d{1,12})\s*$")
 _OTHER_BYTES = re.compile(r"\bAllocated in ISR (-?\d{1,12}), Allocated by deleted task (\d{1,12})")
@@ -103,6 +103,8 @@ class AliOs:
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
+        if len(line.text) > LONGEST_LINE:
+            return []
         for reader in (self._heading, self._block, self._row):
             if (read := reader(line)) is not None:
                 return read
@@ -211,7 +213,8 @@ class AliOs:
 
     def _totals(self, line: Line) -> list[AnyObservation] | None:
         match = _TOTALS_ROW.match(line.text)
-        figures = [] if match is None else [int(figure, 0) for figure in match[1].replace("|", " ").split()]
+        printed = [] if match is None else match[1].replace("|", " ").split()
+        figures = [int(figure, 16 if figure.startswith("0x") else 10) for figure in printed]
         if len(figures) != len(self._columns):
             return None
         cells = {_FIELDS.get(name, name): figure for name, figure in zip(self._columns, figures, strict=True)}

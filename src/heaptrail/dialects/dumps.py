@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from heaptrail.model.observations import AnyObservation, SizeKind
 
 _ADDRESS = re.compile(HEX)
+LONGEST_LINE = 2_048
+"""No table or record of these systems has a longer line; patterns are not tried on one, whatever made it."""
+
 _LARGEST_HEADER_BYTES = 64
 _MOST_GAP_SIZES = 256
 _FEWEST_GAPS = 3

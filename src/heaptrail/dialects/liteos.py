@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
-from heaptrail.dialects.dumps import Dumps, return_frames
+from heaptrail.dialects.dumps import LONGEST_LINE, Dumps, return_frames
 from heaptrail.dialects.text import HEX, NAME_CHARACTERS, PROMPT, Place, place, problem
 from heaptrail.model.observations import HeapSample, Task
 
@@ -32,7 +32,7 @@ _FREE_HEADING = re.compile(r"(?:^|\s)total\s+used\s+free(?:\s+heap)?\s*$")
 _FREE_ROW = re.compile(r"(?:^|\s)(Mem1?):\s+(\d{1,10})\s+(\d{1,10})\s+(\d{1,10})(?:\s+(\d{1,10}))?\s*$")
 _TASK_HEADING = re.compile(r"\bName\s+TaskEntryAddr\s+TID\s+(.*\bStatus\s+(.*\S))\s*$")
 _TASK_ROW = re.compile(
-    r"^(?:.*\])?\s*(?P<name>\S.*?)\s+0x[0-9a-fA-F]{1,16}\s+0x(?P<id>[0-9a-fA-F]{1,8})\s+(?:0x[0-9a-fA-F]{1,8}\s+-?\d{1,3}\s+)?"
+    r"^(?:.*\])?\s*(?P<name>\S.{0,60}?)\s+0x[0-9a-fA-F]{1,16}\s+0x(?P<id>[0-9a-fA-F]{1,8})\s+(?:0x[0-9a-fA-F]{1,8}\s+-?\d{1,3}\s+)?"
     r"(?P<priority>\d{1,3})\s+(?P<state>[A-Z][A-Za-z]+)\s+(?P<rest>\S.*?)\s*$"
 )
 _PAGE_BYTES = 4096
@@ -42,7 +42,7 @@ _MISSES = 12
 
 
 class LiteOs:
-    """Reads the console of LiteOS and OpenHarmony. The attributes are those of `heaptrail.dialects.Dialect`."""
+    """Reads LiteOS and OpenHarmony. The attributes are those of `heaptrail.dialects.Dialect`."""
 
     name: ClassVar[str] = "liteos"
     sample_line: ClassVar[str] = "0x10017320: 0x528  0x9b004eba  0x9b004f60  0x9b005002"
@@ -80,6 +80,8 @@ class LiteOs:
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
+        if len(line.text) > LONGEST_LINE:
+            return []
         for reader in (self._heading, self._node, self._row):
             if (read := reader(line)) is not None:
                 return read

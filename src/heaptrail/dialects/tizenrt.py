@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
-from heaptrail.dialects.dumps import Chain, Dumps, return_frames
+from heaptrail.dialects.dumps import LONGEST_LINE, Chain, Dumps, return_frames
 from heaptrail.dialects.text import HEX, NAME_CHARACTERS, PROMPT, Place, place, problem
 from heaptrail.model.observations import HeapSample, Task
 from heaptrail.units import plural
@@ -106,6 +106,8 @@ class TizenRt:
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
+        if len(line.text) > LONGEST_LINE:
+            return []
         for reader in (self._heading, self._leak, self._node, self._figure, self._row):
             if (read := reader(line)) is not None:
                 return read

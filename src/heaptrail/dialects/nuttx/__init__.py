@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
+from heaptrail.dialects.dumps import LONGEST_LINE
 from heaptrail.dialects.nuttx.memdump import Memdump
 from heaptrail.dialects.nuttx.tables import HeapTables, TaskTable
 from heaptrail.dialects.text import HEX, place, problem
@@ -81,6 +82,8 @@ class Nuttx:
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
+        if len(line.text) > LONGEST_LINE:
+            return []
         for reader in (self._event, self._memdump.read, self._heaps.read, self._tasks.read, self._rare):
             if (read := reader(line)) is not None:
                 return read

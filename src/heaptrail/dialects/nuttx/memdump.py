@@ -43,7 +43,6 @@ _ONLY_NUMBERS = re.compile(r"^[\s\dA-Fa-fx]*\d\s+0x[0-9a-fA-F]{6}[\s\dA-Fa-fx]*$
 _ONLY_FRAMES = re.compile(
     r"^\s*(?P<head>[0-9a-fA-F]{0,15})(?P<frames>(?:\s+0x[0-9a-fA-F]{1,16}|^0x[0-9a-fA-F]{1,16})*)\s*$"
 )
-_FRAME_TOKEN = re.compile(r"0x[0-9a-fA-F]{0,16}(?!\S)")
 _FEWEST_CHARACTERS = 7
 _USUAL_CHARACTERS = 10
 """`0x` and eight digits."""
@@ -154,7 +153,7 @@ class Memdump:
         return [] if said is None else [problem(self._title, "filter_active", said)]
 
     def _heading(self, line: Line, columns: tuple[str, ...], *, grouped: bool) -> list[AnyObservation] | None:
-        if "Size" not in columns or "Address" not in columns:
+        if "Size" not in columns or "Address" not in columns or len(set(columns)) < len(columns):
             return None
         if grouped:  # nxgdb puts equal blocks together and shows one address for all
             self._which = None

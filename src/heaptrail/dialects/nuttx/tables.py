@@ -22,7 +22,8 @@ _FREE_HEADING = re.compile(
     r"(?:^|\s)(total\s+used\s+free(?:\s+maxused)?\s+(?:largest|maxfree)(?:\s+nused\s+nfree)?)(?:\s+name)?\s*$"
 )
 _FREE_ROW = re.compile(
-    r"^(?:.*\])?\s*(?:(?P<first>[A-Za-z_]\w{0,31}):)?(?P<figures>(?:\s*\b\d{1,12}\b){4,7})(?:\s+(?P<last>\S.{0,31}?))?\s*$"
+    r"^(?:.*\])?\s*(?:(?P<first>[A-Za-z_]\w{0,31}):\s*)?(?P<figures>\d{1,12}(?:\s+\d{1,12}){3,6})"
+    r"(?:\s+(?P<last>\S.{0,31}?))?\s*$"
 )
 _PAGE = ("total", "used", "free", "largest")
 _PROG = ("total", "used", "free", "largest", "nused", "nfree")
@@ -125,7 +126,10 @@ class TaskTable:
     def read(self, line: Line) -> list[AnyObservation] | None:
         """A row; None when the line is none."""
         if (match := _PS_HEADING.search(line.text)) is not None:
-            self._row, self._left = _ps_row(match[1].split()), _MISSES
+            columns = match[1].split()
+            known = all(columns.count(name) == 1 for name in ("PID", "PRI", "STATE"))
+            twice = any(columns.count(name) > 1 for name in ("STACK", "FILLED", "HEAP"))
+            self._row, self._left = (_ps_row(columns), _MISSES) if known and not twice else (None, 0)
             return []
         if self._left == 0 or self._row is None:
             return None

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
+from heaptrail.dialects.dumps import LONGEST_LINE
 from heaptrail.dialects.rtthread.memtrace import Memtrace
 from heaptrail.dialects.rtthread.tables import HeapTotals, Tables
 from heaptrail.dialects.text import HEX, Place, place, problem
@@ -62,6 +63,8 @@ class RtThread:
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
+        if len(line.text) > LONGEST_LINE:
+            return []
         for reader in (self._wrong_block, self._memtrace.read, self._totals.read, self._tables.read):
             if (read := reader(line)) is not None:
                 return read

@@ -33,7 +33,7 @@ _THREAD_HEADING = re.compile(
 )
 _OTHER_THREADS = re.compile(r"\bPID\s+CMD\b")
 _THREAD_ROW = re.compile(
-    r"^(?:.*\])?\s*(?P<name>\S.*?)\s+(?P<pri>\d{1,3})\s+(?P<state>[a-z]{2,9})\s+0x[0-9a-f]{1,16}\s+0x(?P<size>[0-9a-f]{1,16})\s+"
+    r"^(?:.*\])?\s*(?P<name>\S.{0,60}?)\s+(?P<pri>\d{1,3})\s+(?P<state>[a-z]{2,9})\s+0x[0-9a-f]{1,16}\s+0x(?P<size>[0-9a-f]{1,16})\s+"
     r"(?:(?P<percent>\d{1,3})%|0x[0-9a-f]{1,16})\s+0x[0-9a-f]{1,16}\s+(?:-?\d{1,3}|[A-Z]\w*|-)(?:\s.*)?$"
 )
 _CPU = re.compile(r"^(.*\S)\s+(?:\d{1,2}|N/A)$")

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
-from heaptrail.dialects.dumps import Dumps, return_frames
+from heaptrail.dialects.dumps import LONGEST_LINE, Dumps, return_frames
 from heaptrail.dialects.text import HEX, Place, place, problem
 from heaptrail.dialects.zephyr.heaps import HeapFigures, HeapInfo
 from heaptrail.dialects.zephyr.threads import Threads
@@ -95,6 +95,8 @@ class Zephyr:
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
+        if len(line.text) > LONGEST_LINE:
+            return []
         for reader in (self._trace, self._info.read, self._figures.read, self._net, self._threads.read):
             if (read := reader(line)) is not None:
                 return read
