@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 OUT    := out
 PLAYER := $(OUT)/rtplayer
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format schema bench bench-read bench-symbols bench-detection accept clean
+.PHONY: help setup rtplayer demo test fuzz lint format schema bench bench-read bench-symbols bench-detection accept clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -26,6 +27,11 @@ demo: $(STAMP) rtplayer ## build the leaking player, hunt its leak, write out/de
 
 test: $(STAMP) rtplayer ## run every test; what needs Chromium is skipped with a line that says how to get it
 	@$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+fuzz: $(STAMP) ## fuzz everything that reads a log for FUZZ_SECONDS, from the golden logs as seeds
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q -e '.[fuzz]'
+	@mkdir -p $(OUT)/fuzz && cp -n tests/golden/dialects/*/*.txt $(OUT)/fuzz/ 2>/dev/null || true
+	@$(BIN)/python tests/fuzz/fuzz_reading.py -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 $(OUT)/fuzz
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/ruff format --check -q . || { echo "not formatted: run make format"; exit 1; }
