@@ -161,6 +161,8 @@ def _counts(repetition: Repetition, found: Histories, site: SiteHistory) -> str:
 def _after_stop(mine: SpanBlocks, live: int) -> str:
     if mine.kept_at_stop:
         return f"{mine.kept_at_stop} of {plural(live, 'block')} were still there after the workload had stopped."
+    if live == 1:
+        return "The block was gone after the workload had stopped."
     return f"All {plural(live, 'block')} were gone after the workload had stopped."
 
 
@@ -179,12 +181,12 @@ def _innocent(
     at_stop = mine.kept_at_stop + mine.freed_at_stop
     stop = [_after_stop(mine, at_stop)] if at_stop else []
     if fresh == 0 and mine.deaths == 0 and not found.exact:
-        text = f"The same {plural(live, 'block')} in all {dumps}: set up once, none added since."
+        text = f"The same {plural(live, 'block')} in all of {dumps}: set up once, none added since."
         return Classified("one_time", (text, *stop), None)
     if mine.deaths and fresh == live:
         text = (
-            f"{plural(mine.deaths, 'block')} came and went between dumps, and all of the {live} live now are young: "
-            f"buffers in use, not kept."
+            f"{plural(mine.deaths, 'block')} came and went between dumps, and {plural(live, 'younger one')} live now: "
+            f"in use, not kept."
         )
         return Classified("in_flight", (text, *stop), None)
     site_class, text = _by_cohort(cohort, mine, unit, live)

@@ -83,7 +83,8 @@ def exhaustion(
     worst = loss.high
     if loss.unit == "cycle":
         worst = max(worst, bound.bytes_per_cycle if bound is not None else 0.0)
-        if blocks is not None and blocks.bound is not None:
+        even = blocks is not None and blocks.growing is not None and blocks.growing.steady
+        if blocks is not None and blocks.bound is not None and not even:
             worst = max(worst, blocks.bound)
     soonest = left / worst if worst > 0 else None
     if loss.speeding and soonest is not None:

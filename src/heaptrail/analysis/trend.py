@@ -38,6 +38,7 @@ _SHAPES = ("line", *(f"log {tau:g}" for tau in _LOG_TAUS), *(f"hinge {share:g}" 
 _RULED_OUT_BIC = 10.0  # further from the best than this is no explanation at all
 _MAX_STEPS = 2  # one-off losses that are explained away
 _PLAUSIBLE_BIC = 4.0  # models this near to the best widen the limits
+_AS_GOOD_BIC = 2.0  # the plain line speaks for itself unless another model is better by more
 _DECIDING_BIC = 3.0  # and this near they have a say in whether memory falls at all
 _MIN_POINTS = 4  # of a boot; fewer cannot show both a level and a slope
 _EPOCHS = 12
@@ -95,7 +96,7 @@ def fit_trend(pieces: Sequence[Piece], alpha: float, whole: Sequence[Piece] = ()
         return None
     points = sum(len(piece.x) for piece in usable)
     finest, usable = usable, _clearest(usable)
-    shapes = _SHAPES[:1] + _SHAPES[1 + len(_LOG_TAUS) :] if _no_logarithm(whole, settled) else _SHAPES
+    shapes = _SHAPES[:1] + _SHAPES[1 + len(_LOG_TAUS) :] if _no_logarithm(usable, whole, settled) else _SHAPES
     entire = _robust(usable, alpha / 2, shapes)
     half = [late for piece in usable if (late := _second_half(piece)) is not None]
     recent = _robust(half, alpha / 2, shapes) if half else None
@@ -155,7 +156,7 @@ def _line_error(pieces: Sequence[Piece]) -> float:
 
 def _second_half(piece: Piece) -> Piece | None:
     keep = piece.x >= (piece.x[0] + piece.x[-1]) / 2
-    if int(keep.sum()) < 8:
+    if int(keep.sum()) < 2 * _MIN_RECENT:
         return None
     return Piece(piece.boot, piece.x[keep], piece.y[keep], piece.age[keep])
 
@@ -192,29 +193,32 @@ def _recent_high(pieces: Sequence[Piece], alpha: float) -> float:
     return float(worst)
 
 
-def _no_logarithm(pieces: Sequence[Piece], settled: float) -> bool:
-    """Whether the whole record, warm-up included, is far better a line after a fill than a logarithm without a line.
+def _no_logarithm(pieces: Sequence[Piece], whole: Sequence[Piece], settled: float) -> bool:
+    """Whether a line describes the record far better than any logarithm without a line, which an innocent table is.
 
-    After the warm-up a logarithm is nearly a line itself; its early part is what tells the two apart.
+    After a warm-up a logarithm is nearly a line itself; its early part is what tells the two apart. So the whole record
+    is taken where there is enough of it, and then an innocent fill until `settled` may go with the line.
     """
-    long = [piece for piece in pieces if len(piece.x) >= 3 * _MIN_RECENT and piece.age[0] < settled < piece.age[-1]]
-    if settled <= 0 or not long:
+    long = [piece for piece in whole if len(piece.x) >= 3 * _MIN_RECENT and piece.age[0] < settled < piece.age[-1]]
+    early = settled > 0 and bool(long)
+    used = long if early else pieces
+    y = np.concatenate([piece.y for piece in used])
+    age = np.concatenate([piece.age for piece in used])
+    if len(y) < _MIN_RECENT:
         return False
-    y = np.concatenate([piece.y for piece in long])
-    age = np.concatenate([piece.age for piece in long])
     y = y - y.mean()
-    base = levels_of(long)
-    fills = (None, np.minimum(age, settled), -np.expm1(-3 * age / settled))
+    base = levels_of(used)
+    fills = (None, np.minimum(age, settled), -np.expm1(-3 * age / settled)) if early else (None,)
     lines = [least_squares(np.hstack([base, -age[:, None], *column(fill)]), y, base.shape[1], "", 0) for fill in fills]
     logs = [
         least_squares(np.hstack([base, *column(np.log1p(age / tau))]), y, base.shape[1], "", 0) for tau in _LOG_TAUS
     ]
     fitted = [model for model in lines if model is not None]
     others = [model for model in logs if model is not None]
-    if not fitted:
+    if not fitted or not others:
         return False
     scores = information([*fitted, *others], len(y))
-    return min(scores[: len(fitted)]) < min(scores[len(fitted) :], default=np.inf) - _RULED_OUT_BIC
+    return min(scores[: len(fitted)]) < min(scores[len(fitted) :]) - _RULED_OUT_BIC
 
 
 def _robust(pieces: Sequence[Piece], alpha: float, names: Sequence[str]) -> Trend:
@@ -234,7 +238,7 @@ def _robust(pieces: Sequence[Piece], alpha: float, names: Sequence[str]) -> Tren
         if score <= best + _DECIDING_BIC
     )
     high = max(model.slope + quantile[id(model)] * model.error for model in (*plausible, line))
-    centre = fitted[int(np.argmin(scores))]
+    centre = line if scores[0] <= best + _AS_GOOD_BIC else fitted[int(np.argmin(scores))]
     falling = certain > 0 and _goes_on(pieces) and _is_spread(pieces)
     line_low = line.slope - quantile[id(line)] * line.error
     return Trend(
