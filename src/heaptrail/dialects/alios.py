@@ -64,7 +64,7 @@ class AliOs:
     """Reads the console of AliOS Things. The attributes are those of `heaptrail.dialects.Dialect`."""
 
     name: ClassVar[str] = "alios"
-    sample_line: ClassVar[str] = "0x0x400b8b40  used     128   OK  0x4000cd50"
+    sample_line: ClassVar[str] = "0x0x20008b40  used     128   OK  0x0801c2f0"
     firmware_options: ClassVar[str] = "RHINO_CONFIG_MM_DEBUG, RHINO_CONFIG_MM_TRACE_LVL, RHINO_CONFIG_KOBJ_LIST"
     tells: ClassVar[str] = (
         "heap totals, tasks with stack reserve and heap bytes, live blocks with caller or short trace"

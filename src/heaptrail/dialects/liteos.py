@@ -45,7 +45,7 @@ class LiteOs:
     """Reads LiteOS and OpenHarmony. The attributes are those of `heaptrail.dialects.Dialect`."""
 
     name: ClassVar[str] = "liteos"
-    sample_line: ClassVar[str] = "0x10017320: 0x528  0x9b004eba  0x9b004f60  0x9b005002"
+    sample_line: ClassVar[str] = "0x20006a10: 0x418  0x0800b21e  0x0800b2d4  0x08004c10"
     firmware_options: ClassVar[str] = "LOSCFG_MEM_LEAKCHECK, LOSCFG_MEM_RECORD_LR_CNT 3, LOSCFG_MEM_WATERLINE"
     tells: ClassVar[str] = "heap totals, tasks with heap bytes, used nodes with up to three return addresses"
     cannot_tell: ClassVar[str] = "owners of nodes, sizes in LiteOS-A's newer listing, whether a listing is whole"

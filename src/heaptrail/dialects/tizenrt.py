@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
+
 from heaptrail.dialects import ConsoleCommands
 from heaptrail.dialects.dumps import LONGEST_LINE, Chain, Dumps, return_frames
 from heaptrail.dialects.text import HEX, NAME_CHARACTERS, PROMPT, Place, place, problem
@@ -41,7 +43,7 @@ _NODE = re.compile(
     r"(?:\s+0x\s*(?P<owner>[0-9a-fA-F]{1,16}) \|\s+(?P<pid>\d{1,5})\s*(?:\(S\))?\|?|\s+\|\s+\|)\s*$"
 )
 _NODE_BEGINS = re.compile(r"^\s*0x[0-9a-fA-F]{6,16}\s+\|")
-_LEAK_HEADING = re.compile(r"\bType\s+\|\s+Addr\s+\|\s+Size\(byte\)\s+\|\s+Owner\s+\|\s+PID\b")
+_LEAK_HEADING = re.compile(r"\bType\s+\|\s+Addr\s+\|\s+Size(?:\(byte\))?\s+\|\s+Owner\s+\|\s+PID\b")
 _LEAK = re.compile(rf"\bLEAK\s+\|\s+{HEX}\s+\|\s+(\d{{1,10}})\s+\|\s+{HEX}\s+\|\s+(\d{{1,5}})\s*$")
 _BROKEN = re.compile(rf"\bBROKEN\s*\|\s+{HEX}\s*$")
 _LEAK_BEGINS = re.compile(r"^\s*(?:LEAK|BROKEN)\s*\|")
@@ -49,6 +51,9 @@ _LEAKS_END = re.compile(r"\*\*\* (?:(\d{1,9}) LEAKS, (\d{1,9}) BROKENS\.|NO MEMO
 _TEXT_ADDRESS = re.compile(rf"(?:\[(\S{{1,31}})\] )?Text Addr : {HEX}, Text Size : (\d{{1,10}})")
 _THREADS_HEADING = re.compile(r"\bPID \|(\s+PPID \|)?\s+STACK \|\s+CURR_HEAP \|\s+PEAK_HEAP \|\s+NAME\s*$")
 _PS_HEADING = re.compile(r"\bPID \| PRIO \| FLAG \|\s+TYPE\s+\| NP \|\s+STATUS\s+\|(?: CPU \|)? NAME\s*$")
+_FUNCTION = re.compile(r"^\s*[a-z]+_\w+: ?")
+"""The debug macros print the name of the function in front of each line."""
+_AT_FAILURE = re.compile(r"- (largest|total) free size\s*:\s*(\d{1,12})\s*$")
 _FAILED = re.compile(r"\bAllocation failed from (\w+) heap")
 _IN_INTERRUPT = 32767
 _LISTING_LINES = 400
@@ -73,7 +78,7 @@ class TizenRt:
         b"(100%)",
         b"REGION #",
         b"MemAddr |",
-        b"Size(byte)",
+        b" Owner ",
         b"LEAK   |",
         b" BROKENS.",
         b"NO MEMORY LEAK.",
@@ -81,6 +86,8 @@ class TizenRt:
         b"CURR_HEAP |",
         b"| PRIO |",
         b"Allocation failed from",
+        b"largest free size",
+        b"total free size",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -98,6 +105,7 @@ class TizenRt:
         self._last_line = 0
         self._left = 0
         self._kind = ""
+        self._largest_bytes: int | None = None
 
     @property
     def wants(self) -> int:
@@ -108,6 +116,8 @@ class TizenRt:
         """See `Dialect`."""
         if len(line.text) > LONGEST_LINE:
             return []
+        if (match := _FUNCTION.match(line.text)) is not None:
+            line = msgspec.structs.replace(line, text=line.text[match.end() :])
         for reader in (self._heading, self._leak, self._node, self._figure, self._row):
             if (read := reader(line)) is not None:
                 return read
@@ -127,8 +137,8 @@ class TizenRt:
             found = self._close_listing()
             self._region = (int(match[2], 16), int(match[3], 16))
             return found
-        if _NODES_HEADING.search(text) or _LEAK_HEADING.search(text):
-            return self._begin(line, leaks="Size(byte)" in text)
+        if (leaks := _LEAK_HEADING.search(text) is not None) or _NODES_HEADING.search(text):
+            return self._begin(line, leaks=leaks)
         kind = "threads" if _THREADS_HEADING.search(text) else "ps" if _PS_HEADING.search(text) else ""
         if kind:
             self._kind, self._left = kind, _MISSES
@@ -150,7 +160,14 @@ class TizenRt:
             text = f"{match[1] or 'an app'} was loaded at {at}: its owners must be rebased before look-up"
             return [problem(where, "relocated_text", text)]
         if (match := _FAILED.search(line.text)) is not None:
+            self._largest_bytes = None
             return [problem(where, "alloc_failed", f"an allocation from the {match[1]} heap failed")]
+        if (match := _AT_FAILURE.search(line.text)) is not None:
+            if match[1] == "largest":
+                self._largest_bytes = int(match[2])
+                return []
+            largest, self._largest_bytes = self._largest_bytes, None
+            return [HeapSample(free_bytes=int(match[2]), largest_free_bytes=largest, **where)]
         return None
 
     def _leak(self, line: Line) -> list[AnyObservation] | None:
@@ -159,10 +176,17 @@ class TizenRt:
         where = place(line, "tizenrt")
         if (match := _LEAKS_END.search(text)) is not None:
             return self._end_leaks(where, int(match[1] or 0))
+        match = _LEAK.search(text)
+        if match is not None and not self._leaks:  # a second heap's leaks are listed without a heading
+            return self._begin(line, leaks=True) + (self._leak(line) or [])
         if self._listing is None or not self._leaks:
             return None
         self._expire(line)
-        if (match := _LEAK.search(text)) is not None:
+        return self._leak_row(line, match)
+
+    def _leak_row(self, line: Line, match: re.Match[str] | None) -> list[AnyObservation] | None:
+        where = place(line, "tizenrt")
+        if match is not None:
             self._last_line = line.number
             if self._dumps.where is None:
                 self._dumps.open(self._listing or where)
@@ -174,9 +198,9 @@ class TizenRt:
                 task_id=int(match[4]),
                 frames=return_frames(f"0x{match[3]}", self._limits),
             )
-        if (match := _BROKEN.search(text)) is not None:
-            return [problem(where, "corrupt", f"the leak checker found a broken node at 0x{match[1].lower()}")]
-        if _LEAK_BEGINS.match(text):
+        if (broken := _BROKEN.search(line.text)) is not None:
+            return [problem(where, "corrupt", f"the leak checker found a broken node at 0x{broken[1].lower()}")]
+        if _LEAK_BEGINS.match(line.text):
             self._whole = False
             return [problem(where, "torn_record", "a line of the listing is torn and left out")]
         return None

@@ -23,23 +23,23 @@ def whats(found: list[AnyObservation]) -> list[str]:
 
 
 def test_a_nodes_size_is_hexadecimal_and_holds_its_header() -> None:
-    found = read(NODES, "0x10017320: 0x528 0x9b004eba  0x9b004f60  0x0")
+    found = read(NODES, "0x20006A10: 0x418 0x0800b21e  0x0800b2d4  0x0")
 
     block = next(each for each in found if isinstance(each, Block))
-    assert (block.address, block.size_bytes, block.size_kind, block.task) == (0x10017320, 0x528, "block", None)
-    assert [(frame.pc, frame.kind) for frame in block.frames] == [(0x9B004EBA, "return"), (0x9B004F60, "return")]
+    assert (block.address, block.size_bytes, block.size_kind, block.task) == (0x20006A10, 0x418, "block", None)
+    assert [(frame.pc, frame.kind) for frame in block.frames] == [(0x0800B21E, "return"), (0x0800B2D4, "return")]
 
 
 def test_a_node_with_too_few_frames_was_cut_and_its_size_is_not_trusted() -> None:
-    found = read(NODES, "0x10017320: 0x528 0x9b004eba  0x9b004f60  0x9b005002", "0x10017848: 0x5")
+    found = read(NODES, "0x20006A10: 0x418 0x0800b21e  0x0800b2d4  0x08004c10", "0x20006e28: 0x5")
 
-    assert [each.address for each in found if isinstance(each, Block)] == [0x10017320]
+    assert [each.address for each in found if isinstance(each, Block)] == [0x20006A10]
     assert whats(found) == ["torn_record"]
     assert next(each for each in found if isinstance(each, Dump)).complete is False
 
 
 def test_a_listing_without_sizes_is_left_out_and_said() -> None:
-    found = read("node          LR[0]       LR[1]", "0x0010017320:  0x009b004eba  0x009b004f60")
+    found = read("node          LR[0]       LR[1]", "0x0010017320:  0x000800b21e  0x000800b2d4")
 
     assert whats(found) == ["missing_sizes"]
     assert not any(isinstance(each, Block) for each in found)
@@ -48,10 +48,10 @@ def test_a_listing_without_sizes_is_left_out_and_said() -> None:
 @pytest.mark.parametrize(
     ("lines", "readable"),
     [
-        (("OHOS # free", "total used free heap", "Mem: 130048 22424 107624 1809"), True),
-        (("OHOS # free -k", "total used free heap", "Mem: 130048 22424 107624 1809"), False),
-        (("total used free heap", "Mem: 130048 22424 107624 1809"), False),
-        (("total used free heap", "Mem: 134217728 22962176 111255552 1852416"), True),
+        (("OHOS # free", "total used free heap", "Mem: 98304 20480 77824 1600"), True),
+        (("OHOS # free -k", "total used free heap", "Mem: 98304 20480 77824 1600"), False),
+        (("total used free heap", "Mem: 98304 20480 77824 1600"), False),
+        (("total used free heap", "Mem: 134217728 30212096 104005632 2101248"), True),
     ],
 )
 def test_free_counts_only_where_its_unit_is_known(lines: tuple[str, ...], *, readable: bool) -> None:

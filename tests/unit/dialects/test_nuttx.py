@@ -119,3 +119,10 @@ def test_records_beyond_the_limit_are_counted_and_said() -> None:
     assert sum(isinstance(each, Block) for each in found) == 3
     assert whats(found) == ["too_many"]
     assert next(each for each in found if isinstance(each, Dump)).complete is False
+
+
+def test_an_older_title_does_not_say_that_one_task_was_asked_for() -> None:
+    rows = ("Dump all used memory node info:", HEADING, "  35 64 16 1 0x3fc98840", "Total Blks  Total Size", "1 64")
+
+    assert whats(read("ap> echo 35 > /proc/memdump", *rows)) == ["filter_active"]
+    assert whats(read("ap> echo used > /proc/memdump", *rows)) == []

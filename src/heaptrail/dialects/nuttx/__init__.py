@@ -53,7 +53,7 @@ class Nuttx:
         b"    largest",
         b"nifree",
         b"Memdump ",
-        b"memdump ",
+        b"memdump",
         b"memory node info",
         b" orphan node",
         b"Dump leak memory",

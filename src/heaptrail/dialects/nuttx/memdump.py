@@ -27,6 +27,7 @@ _TITLE = re.compile(
 )
 _TASK_NAME = re.compile(r"name:\s*(\S.*?)\s*$")
 _COMMAND = re.compile(r"[>#$]\s*memdump\s+([\w-]+)\s+(\d{1,20})(?:\s+(\d{1,20}))?\s*$")
+_ASKED = re.compile(r"[>#$]\s*(?:memdump\s+(\d{1,6})\b|echo\s+(\d{1,6})\s*>\s*/proc/memdump)")
 _COLUMNS = {
     "PID": r"(?P<pid>-?\d{1,6})",
     "Size": r"(?P<size>\d{1,12})",
@@ -102,6 +103,7 @@ class Memdump:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._dumps = Dumps("nuttx", limits)
+        self._asked: str | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -126,6 +128,8 @@ class Memdump:
             return self.close() + self._begin(line, match)
         if (match := _HEADING.search(text)) is not None:
             return self._heading(line, tuple(match[1].split()), grouped=text[: match.start(1)].endswith("CNT "))
+        if (match := _ASKED.search(text)) is not None:
+            self._asked = match[1] or match[2]
         if (match := _COMMAND.search(text)) is not None:
             window = f"{match[2]} to {match[3]}" if match[3] else f"{match[2]} on"
             said = f"the listing is of sequence numbers {window} only"
@@ -150,6 +154,9 @@ class Memdump:
             task = name[1] if name is not None else rest
             self._task = task[:NAME_CHARACTERS] or None
             said = f"the listing is of the task {self._task} only"
+        asked, self._asked = self._asked, None
+        if match["all"] == "used" and asked is not None:  # an older title names no task
+            said = f"the listing is of the task with the number {asked} only"
         return [] if said is None else [problem(self._title, "filter_active", said)]
 
     def _heading(self, line: Line, columns: tuple[str, ...], *, grouped: bool) -> list[AnyObservation] | None:

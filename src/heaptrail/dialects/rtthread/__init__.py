@@ -30,7 +30,7 @@ class RtThread:
     """Reads the console of RT-Thread. The attributes are those of `heaptrail.dialects.Dialect`."""
 
     name: ClassVar[str] = "rtthread"
-    sample_line: ClassVar[str] = "[0x200050d4 -   428] main"
+    sample_line: ClassVar[str] = "[0x20004ad0 -   256] main"
     firmware_options: ClassVar[str] = "RT_USING_MEMTRACE (memtrace, memcheck), RT_USING_FINSH (free, ps)"
     tells: ClassVar[str] = "heap totals, memheaps, threads with stack use, live items with four letters of their owner"
     cannot_tell: ClassVar[str] = "call sites, exact sizes above 1023 bytes, whole names of owners"
