@@ -17,7 +17,7 @@ DebugFile = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option("--format", help="How to print: terminal, json or html.", show_default="terminal, or by --output"),
+    typer.Option("--format", help="How to print (`heaptrail list reports`).", show_default="terminal, or by --output"),
 ]
 Output = Annotated[
     list[Path] | None,

@@ -40,14 +40,19 @@ def check_targets(format_name: str | None, outputs: Sequence[Path] | None) -> li
 def _format_of(path: Path) -> str:
     if path == _STDOUT:
         return "terminal"
-    for name in REGISTRY:
-        renderer: type[Renderer] = resolve(REGISTRY, name, kind="report format")
-        if path.suffix in renderer.suffixes:
-            return name
+    suffixes = {suffix: name for name in REGISTRY for suffix in _suffixes_of(name)}
+    for suffix in sorted(suffixes, key=len, reverse=True):  # `.speedscope.json` before `.json`
+        if path.name.endswith(suffix):
+            return suffixes[suffix]
     raise UsageError(
         f"the suffix of {path.name} does not say which format to write",
         try_this=f"--format with one of: {', '.join(sorted(REGISTRY))}",
     )
+
+
+def _suffixes_of(name: str) -> tuple[str, ...]:
+    renderer: type[Renderer] = resolve(REGISTRY, name, kind="report format")
+    return renderer.suffixes
 
 
 def write_report(report: Report, targets: Sequence[tuple[str, Path]]) -> None:

@@ -69,7 +69,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One cause: one or more sites of the same class that share a tail and a count per cycle."""
+    """One cause: one or more sites of the same class that share a tail and a count per cycle.
+
+    `suppressed_by` names the entry of the user's list of known leaks that matches every site of it, or is None.
+    """
 
     finding_class: SiteClass = msgspec.field(name="class")
     summary: str
@@ -82,6 +85,29 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    suppressed_by: str | None = None
+
+
+class SuppressionUse(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a list of known leaks, and what it matched in this report.
+
+    Args:
+        pattern: As written, such as `leak:softvol_*`.
+        place: File and line of the entry.
+        status: `used`, `stale` (matched nothing) or `expired` (its date has passed, so it suppresses nothing).
+        reason, owner, expires: Of entries that have them; `expires` is an ISO date.
+        findings, sites, live_bytes: Counts of what it matched.
+    """
+
+    pattern: str
+    place: str
+    status: Literal["used", "stale", "expired"]
+    reason: str | None = None
+    owner: str | None = None
+    expires: str | None = None
+    findings: int = 0
+    sites: int = 0
+    live_bytes: int = 0
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +178,11 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The frozen result of a diagnosis. `headline` is the verdict as one sentence."""
+    """The frozen result of a diagnosis. `headline` is the verdict as one sentence.
+
+    `all_suppressed` is True where every leak is on the user's list of known ones and the books leave no more
+    unexplained than is tolerated (docs/decisions/0007-suppressions.md).
+    """
 
     schema: str = SCHEMA
     verdict: VerdictWord
@@ -171,3 +201,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     boots: int
     cycles: int | None
     provenance: Provenance
+    suppressions: tuple[SuppressionUse, ...] = ()
+    all_suppressed: bool = False

@@ -12,8 +12,14 @@ if TYPE_CHECKING:
     from heaptrail.model.report import Report
 
 REGISTRY: dict[str, str] = {
+    "collapsed": "heaptrail.reports.collapsed:CollapsedRenderer",
+    "csv": "heaptrail.reports.csvfile:CsvRenderer",
     "html": "heaptrail.reports.html:HtmlRenderer",
     "json": "heaptrail.reports.jsonfile:JsonRenderer",
+    "markdown": "heaptrail.reports.markdown:MarkdownRenderer",
+    "pprof": "heaptrail.reports.pprof:PprofRenderer",
+    "sarif": "heaptrail.reports.sarif:SarifRenderer",
+    "speedscope": "heaptrail.reports.speedscope:SpeedscopeRenderer",
     "terminal": "heaptrail.reports.terminal:TerminalRenderer",
 }
 
