@@ -90,7 +90,7 @@ class Nuttx:
         return []
 
     def _event(self, line: Line) -> list[AnyObservation] | None:
-        match = _NOTE.search(line.text)
+        match = _NOTE.search(line.text) if "|Heap Usage|" in line.text else None
         if match is None:
             return None
         task = _NOTE_TASK.search(line.text)

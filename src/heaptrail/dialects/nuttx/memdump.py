@@ -44,6 +44,7 @@ _ONLY_NUMBERS = re.compile(r"^[\s\dA-Fa-fx]*\d\s+0x[0-9a-fA-F]{6}[\s\dA-Fa-fx]*$
 _ONLY_FRAMES = re.compile(
     r"^\s*(?P<head>[0-9a-fA-F]{0,15})(?P<frames>(?:\s+0x[0-9a-fA-F]{1,16}|^0x[0-9a-fA-F]{1,16})*)\s*$"
 )
+_ROW_CHARACTERS = " 0123456789abcdefABCDEFx-"
 _FEWEST_CHARACTERS = 7
 _USUAL_CHARACTERS = 10
 """`0x` and eight digits."""
@@ -93,8 +94,10 @@ class _Node:
     def is_cut(self) -> bool:
         """The last address has fewer digits than the others, which are padded with zeros: its end was lost."""
         others, last = self.frames[:-1], self.frames[-1] if self.frames else ""
+        if not others or len(last) >= self.wide:
+            return False
         padded = any(frame.startswith("0x0") for frame in others)
-        return bool(others) and len(last) < min(map(len, others)) and (padded or len(last) < _FEWEST_CHARACTERS)
+        return len(last) < min(map(len, others)) and (padded or len(last) < _FEWEST_CHARACTERS)
 
 
 class Memdump:
@@ -124,13 +127,19 @@ class Memdump:
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line of a listing completes; None when it is none of a listing."""
         text = line.text
-        if (match := _TITLE.search(text)) is not None:
+        if text.isascii() and self._node is not None and not text.strip(_ROW_CHARACTERS):
+            return self._body(line)  # a million such lines are read, so no other pattern is tried on one
+        return self._heads(line)
+
+    def _heads(self, line: Line) -> list[AnyObservation] | None:
+        text = line.text
+        if "ump" in text and (match := _TITLE.search(text)) is not None:
             return self.close() + self._begin(line, match)
-        if (match := _HEADING.search(text)) is not None:
+        if "Size" in text and (match := _HEADING.search(text)) is not None:
             return self._heading(line, tuple(match[1].split()), grouped=text[: match.start(1)].endswith("CNT "))
-        if (match := _ASKED.search(text)) is not None:
+        if "memdump" in text and (match := _ASKED.search(text)) is not None:
             self._asked = match[1] or match[2]
-        if (match := _COMMAND.search(text)) is not None:
+        if "memdump" in text and (match := _COMMAND.search(text)) is not None:
             window = f"{match[2]} to {match[3]}" if match[3] else f"{match[2]} on"
             said = f"the listing is of sequence numbers {window} only"
             return [problem(place(line, "nuttx"), "filter_active", said)]
@@ -180,7 +189,7 @@ class Memdump:
 
     def _body(self, line: Line) -> list[AnyObservation] | None:
         text = line.text
-        if _TOTALS_HEADING.search(text):
+        if "Total" in text and _TOTALS_HEADING.search(text):
             self._totals_from = line.number
             return self._close_node()
         if self._totals_from is not None:
@@ -264,4 +273,4 @@ class Memdump:
 
 def _row_pattern(columns: tuple[str, ...]) -> re.Pattern[str]:
     cells = r"\s+".join(_COLUMNS[column] for column in columns if _COLUMNS[column])
-    return re.compile(rf"^(?:.*[\]:>])?\s*{cells}(?P<frames>(?:\s+0x[0-9a-fA-F]{{1,16}}(?!\S))*(?:\s+0x?)?)\s*$")
+    return re.compile(rf"^\s*(?:\S.*[\]:>]\s*)??{cells}(?P<frames>(?:\s+0x[0-9a-fA-F]{{1,16}}(?!\S))*(?:\s+0x?)?)\s*$")
