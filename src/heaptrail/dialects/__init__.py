@@ -23,6 +23,7 @@ REGISTRY: dict[str, str] = {
     "espidf": "heaptrail.dialects.espidf:EspIdf",
     "flipper": "heaptrail.dialects.flipper:Flipper",
     "freertos": "heaptrail.dialects.freertos:FreeRtos",
+    "heaptrail": "heaptrail.dialects.heaptrail_agent:HeaptrailAgent",
     "liteos": "heaptrail.dialects.liteos:LiteOs",
     "mbed": "heaptrail.dialects.mbed:Mbed",
     "nuttx": "heaptrail.dialects.nuttx:Nuttx",
@@ -75,6 +76,10 @@ class Dialect(Protocol):
         commands: For the procedures; None where nothing can be asked.
         triggers: Substrings, as bytes; a line that holds none of them is not fed unless `wants` is above 0. This is
             what makes long logs fast, so a trigger is a word that ordinary log lines do not hold.
+
+    Two more a dialect may have:
+        companions: Names of dialects that are asked too when the user names this one, since its console speaks both.
+        holds: True while the lines are this dialect's alone, as between its own begin and end lines.
     """
 
     name: ClassVar[str]

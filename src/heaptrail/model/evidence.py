@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, Problem, Task
+from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, Problem, SiteCount, Task
 from heaptrail.model.verdict import JudgeSettings
 
 
@@ -77,6 +77,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         samples: Heap readings in log order; those of different boots are told apart by `boot`.
+        sites: A tracer's counters of each call stack, once for each time that they were printed, in log order.
         marks: Boots, cycle ends and steps in log order.
         cycles_from: What tells the cycles: `marks` when the log or the driver marked their ends, None when nothing
             does (then `cycle` is None everywhere and time takes its place).
@@ -88,6 +89,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     captures: tuple[CaptureInfo, ...] = ()
     samples: tuple[HeapSample, ...] = ()
     dumps: tuple[LiveDump, ...] = ()
+    sites: tuple[SiteCount, ...] = ()
     events: tuple[Event, ...] = ()
     tasks: tuple[TaskHistory, ...] = ()
     marks: tuple[Mark, ...] = ()

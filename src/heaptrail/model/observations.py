@@ -113,6 +113,28 @@ class Block(Observation, frozen=True, kw_only=True, tag="block"):
     frames: tuple[RawFrame, ...] = ()
 
 
+class SiteCount(Observation, frozen=True, kw_only=True, tag="site"):
+    """What a tracer counted at one call stack since it was switched on; `site` is its own number of the stack.
+
+    Sequences are running numbers of allocations, None where nothing was allocated here. `oldest_death_allocations` is
+    the greatest age, in allocations, at which a block of this site was freed, None while none was. `frames` is the
+    allocating stack, `freed_by` the one that last freed a block of it; empty where they are not known.
+    """
+
+    site: int
+    live_blocks: int
+    live_bytes: int
+    allocations: int
+    frees: int
+    failed: int
+    unrecorded: int
+    first_sequence: int | None = None
+    last_sequence: int | None = None
+    oldest_death_allocations: int | None = None
+    frames: tuple[RawFrame, ...] = ()
+    freed_by: tuple[RawFrame, ...] = ()
+
+
 class Event(Observation, frozen=True, kw_only=True, tag="event"):
     """One allocation or free as it happened."""
 
@@ -147,4 +169,4 @@ class Mark(Observation, frozen=True, kw_only=True, tag="mark"):
     label: str = ""
 
 
-AnyObservation = HeapSample | Task | Dump | Block | Event | Problem | Mark
+AnyObservation = HeapSample | Task | Dump | Block | SiteCount | Event | Problem | Mark

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from heaptrail.model.evidence import Evidence, LiveDump, TaskHistory
-from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, Observation, Problem, Task
+from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, Observation, Problem, SiteCount, Task
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -41,6 +41,7 @@ class Gather:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._samples: list[HeapSample] = []
+        self._sites: list[SiteCount] = []
         self._events: list[Event] = []
         self._marks: list[Mark] = []
         self._problems: list[Problem] = []
@@ -67,6 +68,9 @@ class Gather:
                 self._add_task(observation)
             case Dump():
                 self._add_dump(observation)
+            case SiteCount():
+                if self._room(len(self._sites), self._limits.records_per_dump, "counts of sites", observation):
+                    self._sites.append(observation)
             case Problem():
                 self._add_problem(observation)
             case _:
@@ -151,6 +155,7 @@ class Gather:
             captures=tuple(captures),
             samples=tuple(self._samples),
             dumps=tuple(self._dumps),
+            sites=tuple(self._sites),
             events=tuple(self._events),
             tasks=tuple(self._tasks.values()),
             marks=tuple(self._marks),
@@ -169,12 +174,13 @@ def _least(known: int | None, new: int | None) -> int | None:
 
 
 def _without_cycles(evidence: Evidence) -> Evidence:
-    observations = (*evidence.samples, *evidence.events, *evidence.marks, *evidence.problems)
+    observations = (*evidence.samples, *evidence.sites, *evidence.events, *evidence.marks, *evidence.problems)
     if all(observation.cycle is None for observation in observations) and not evidence.dumps:
         return evidence
     return msgspec.structs.replace(
         evidence,
         samples=_cleared(evidence.samples),
+        sites=_cleared(evidence.sites),
         events=_cleared(evidence.events),
         marks=_cleared(evidence.marks),
         problems=_cleared(evidence.problems),

@@ -3,7 +3,7 @@
 Where the dialect is not known, all are asked. Some print alike: FreeRTOS's task table stands in several consoles, and
 every allocator says that it failed. The first dialect that finds something on a line owns it; what another says of
 the same line is the same thing read twice and is left out. A dialect that found a reading or a block of its own is
-asked first from then on.
+asked first from then on. A dialect that holds the console, as between begin and end lines of its own, is asked alone.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Panel:
         self._order = list(dialects)
         self._wanting = _wanting(dialects)
         self._claims: dict[tuple[int, str], str] = {}
+        self._holder: Dialect | None = None
 
     @property
     def wants(self) -> bool:
@@ -53,7 +54,9 @@ class Panel:
         """
         self.told = False
         wanting = self._wanting
-        if promising:
+        if self._holder is not None:
+            asked = [self._holder]
+        elif promising:
             asked = [each for each in self._order if each.name in wanting or _holds(raw, each.triggers)]
         else:
             asked = [each for each in self._order if each.name in wanting]
@@ -64,6 +67,10 @@ class Panel:
             left = dialect.wants
             if left:
                 wanting[dialect.name] = left
+            if getattr(dialect, "holds", False):
+                self._holder = dialect
+            elif dialect is self._holder:
+                self._holder = None
             self.told |= bool(found) or left >= max(1, wanted)  # what it does not know uses up its patience
             if found:
                 heard.append((dialect, found))
@@ -72,6 +79,7 @@ class Panel:
     def finish(self) -> Found:
         """What is still open, at the end of the log or at a reset."""
         heard = [(dialect, list(dialect.finish())) for dialect in self._order]
+        self._holder = None
         self._wanting = _wanting(self._order)
         return self._owned(heard)
 

@@ -28,9 +28,15 @@ _FIRST_STAMP_LINES = 50
 
 
 def make_dialects(name: str, limits: Limits) -> list[Dialect]:
-    """The dialects to ask: all of them for `auto`. Raises `UsageError` for a name that is not in the registry."""
+    """The dialects to ask: all of them for `auto`, else the named one and its companions.
+
+    Raises `UsageError` for a name that is not in the registry.
+    """
     names = list(REGISTRY) if name == "auto" else [name]
     made: list[Dialect] = [resolve(REGISTRY, each, kind="dialect")(limits) for each in names]
+    if name != "auto":
+        companions = getattr(made[0], "companions", ())
+        made += [resolve(REGISTRY, each, kind="dialect")(limits) for each in companions]
     return made
 
 

@@ -108,7 +108,7 @@ def test_the_schemas_name_the_fields_outsiders_rely_on() -> None:
         report["$defs"]["Report"]["properties"]
     )
     kinds = {definition["properties"]["kind"]["enum"][0] for definition in _tagged(observation)}
-    assert kinds == {"heap_sample", "task", "dump", "block", "event", "problem", "mark"}
+    assert kinds == {"heap_sample", "task", "dump", "block", "site", "event", "problem", "mark"}
 
 
 def _tagged(schema: dict[str, dict[str, dict[str, dict[str, list[str]]]]]) -> list[dict[str, dict[str, list[str]]]]:

@@ -67,7 +67,9 @@ class Tina:
     commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
         sample="free", arm="memleak 1", peek="memleak show", collect="memleak 0"
     )
+    companions: ClassVar[tuple[str, ...]] = ("heaptrail",)
     triggers: ClassVar[tuple[bytes, ...]] = (
+        b"heaptrail: begin",
         b"Bytes",
         b" Heap:",
         b"KiB Mem",
@@ -126,6 +128,8 @@ class Tina:
         """What the line says outside a task table; None when it is not one of ours."""
         readers: list[Callable[[Line], list[AnyObservation] | None]] = []
         text = line.text
+        if "heaptrail: begin " in text:
+            return self._close_misuse() + self._heap.close() + self._listing.give_up()
         if "race" in text or "back" in text:
             readers.append(self._frame)
         if "mem" in text:

@@ -78,6 +78,12 @@ class Listing:
         self._task = task
         return found
 
+    def give_up(self) -> list[AnyObservation]:
+        """The agent announces a dump, which its own dialect reads where it is asked: nothing is expected here."""
+        found = self.close(over=True) if self._where is not None else self._close_record()
+        self._asked = None
+        return found
+
     def interrupt(self) -> None:
         """Another table was printed: the listing goes on only if the next number follows the last."""
         self._interrupted = self._where is not None
