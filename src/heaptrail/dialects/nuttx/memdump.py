@@ -127,7 +127,8 @@ class Memdump:
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line of a listing completes; None when it is none of a listing."""
         text = line.text
-        if text.isascii() and self._node is not None and not text.strip(_ROW_CHARACTERS):
+        follows = self._node is not None and line.number - self._last_line <= _LISTING_LINES
+        if follows and not text.strip(_ROW_CHARACTERS):
             return self._body(line)  # a million such lines are read, so no other pattern is tried on one
         return self._heads(line)
 
