@@ -183,7 +183,7 @@ def _innocent(
     if fresh == 0 and mine.deaths == 0 and not found.exact:
         text = f"The same {plural(live, 'block')} in all of {dumps}: set up once, none added since."
         return Classified("one_time", (text, *stop), None)
-    if mine.deaths and fresh == live:
+    if mine.deaths and fresh == live and mine.oldest_death <= 2 * _widest_gap(span):
         text = (
             f"{plural(mine.deaths, 'block')} came and went between dumps, and {plural(live, 'younger one')} live now: "
             f"in use, not kept."
@@ -192,6 +192,10 @@ def _innocent(
     site_class, text = _by_cohort(cohort, mine, unit, live)
     rate = cohort.blocks_per_unit or None
     return Classified(site_class, (text, *stop), rate if site_class == "undecided" else None)
+
+
+def _widest_gap(span: Span) -> float:
+    return max((after - before for before, after in pairwise(span.running)), default=0.0)
 
 
 def _by_cohort(cohort: Cohort, mine: SpanBlocks, unit: str, live: int) -> tuple[SiteClass, str]:

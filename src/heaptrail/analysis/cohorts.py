@@ -29,7 +29,7 @@ _LATE_SHARE = 3 / 7
 _MIN_LATE_SHARE = 0.22
 _OLDER_THAN_DEATH = 1.5
 _MIN_OLD_SHARE = 0.34
-_SLOWING_LOG_LIKELIHOOD = 0.5
+_SLOWING_LOG_LIKELIHOOD = 0.0
 _GAP_BY_CHANCE = 0.005
 _CLUSTER_GAP = 0.06  # of the window
 _YOUNG = 1 / 8
@@ -135,6 +135,8 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
     kept = places >= math.floor(begins)
     width = window.width - begins
     low, mean, high = rate_limits(amounts[kept], width, alpha)
+    late = places >= window.width - width / 2
+    high = max(high, rate_limits(amounts[late], width / 2, alpha)[2])  # a loss that speeds up, not yet clearly
     faster, at_most = _speed_up((places[kept] - begins) / width if width > 0 else places[kept], amounts[kept])
     ahead = 2 * (window.now - begins) / width - 1 if width > 0 else 1.0  # the rate now, beyond the window's end
     return Cohort(

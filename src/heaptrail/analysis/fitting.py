@@ -88,8 +88,10 @@ def with_best_step(design: FloatArray, steps: FloatArray, y: FloatArray) -> Floa
     return np.hstack([design, steps[:, [int(np.argmax(score))]]])
 
 
-def least_squares(design: FloatArray, y: FloatArray, levels: int, name: str, steps: int) -> Fitted | None:
-    """Fit one design: its first `levels` columns are levels, the next the line, the others innocent shapes and steps.
+def least_squares(
+    design: FloatArray, y: FloatArray, levels: int, name: str, steps: int, *, line: bool = True
+) -> Fitted | None:
+    """Fit one design: first `levels` columns of levels, then the line unless there is none, then shapes and steps.
 
     None when columns coincide, or when an innocent share comes out negative: a cache only takes memory.
     """
@@ -99,7 +101,7 @@ def least_squares(design: FloatArray, y: FloatArray, levels: int, name: str, ste
         return None
     inverse = np.linalg.inv(r)
     coefficients = inverse @ (q.T @ y)
-    if (coefficients[levels + 1 :] < 0).any():
+    if (coefficients[levels + line :] < 0).any():
         return None
     residual = y - design @ coefficients
     n, parameters = design.shape
@@ -109,8 +111,9 @@ def least_squares(design: FloatArray, y: FloatArray, levels: int, name: str, ste
     effective = n / inflation
     dof = max(effective - parameters, 1.5)
     variance = sse / max(n - parameters, 1) * inflation
-    error = float(np.sqrt(variance * float(inverse[levels] @ inverse[levels])))
-    return Fitted(name, steps, float(coefficients[levels]), error, dof, sse, rho, parameters)
+    slope = float(coefficients[levels]) if line else 0.0
+    error = float(np.sqrt(variance * float(inverse[levels] @ inverse[levels]))) if line else 0.0
+    return Fitted(name, steps, slope, error, dof, sse, rho, parameters)
 
 
 def _autocorrelation(residual: FloatArray) -> float:

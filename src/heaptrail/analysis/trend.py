@@ -39,6 +39,7 @@ _RULED_OUT_BIC = 10.0  # further from the best than this is no explanation at al
 _MAX_STEPS = 2  # one-off losses that are explained away
 _PLAUSIBLE_BIC = 4.0  # models this near to the best widen the limits
 _AS_GOOD_BIC = 2.0  # the plain line speaks for itself unless another model is better by more
+_EXCUSING_BIC = 2.0  # models without a line, this near, excuse the fall altogether
 _DECIDING_BIC = 3.0  # and this near they have a say in whether memory falls at all
 _MIN_POINTS = 4  # of a boot; fewer cannot show both a level and a slope
 _EPOCHS = 12
@@ -225,8 +226,10 @@ def _robust(pieces: Sequence[Piece], alpha: float, names: Sequence[str]) -> Tren
     y = np.concatenate([piece.y for piece in pieces])
     x = np.concatenate([piece.x for piece in pieces])
     base = levels_of(pieces)
-    fitted = _fit_all(pieces, base, x, y, names)
-    scores = information(fitted, len(y))
+    fitted = _fit_all(pieces, base, y, names, x)
+    innocent = _fit_all(pieces, base, y, names, None)
+    both = information([*fitted, *innocent], len(y))
+    scores = both[: len(fitted)]
     best = min(scores)
     plausible = [model for model, score in zip(fitted, scores, strict=True) if score <= best + _PLAUSIBLE_BIC]
     line = fitted[0]
@@ -239,7 +242,9 @@ def _robust(pieces: Sequence[Piece], alpha: float, names: Sequence[str]) -> Tren
     )
     high = max(model.slope + quantile[id(model)] * model.error for model in (*plausible, line))
     centre = line if scores[0] <= best + _AS_GOOD_BIC else fitted[int(np.argmin(scores))]
-    falling = certain > 0 and _goes_on(pieces) and _is_spread(pieces)
+    # A shape that needs no line at all is an explanation too, as simple as the line itself.
+    excused = min(both[len(fitted) :], default=np.inf) <= min(both) + _EXCUSING_BIC
+    falling = certain > 0 and not excused and _goes_on(pieces) and _is_spread(pieces)
     line_low = line.slope - quantile[id(line)] * line.error
     return Trend(
         low=low,
@@ -278,13 +283,14 @@ def _shape(name: str, pieces: Sequence[Piece]) -> FloatArray | None:
 
 
 def _fit_all(
-    pieces: Sequence[Piece], base: FloatArray, x: FloatArray, y: FloatArray, names: Sequence[str]
+    pieces: Sequence[Piece], base: FloatArray, y: FloatArray, names: Sequence[str], x: FloatArray | None
 ) -> list[Fitted]:
+    """Every shape with 0, 1 and 2 one-off losses beside a line over `x`, or, for None, without any line."""
     steps = step_columns(pieces)
     offset = y.mean()
     fitted: list[Fitted] = []
     for name in names:
-        design = np.hstack([base, -x[:, None], *column(_shape(name, pieces))])
+        design = np.hstack([base, *column(x), *column(_shape(name, pieces))])
         for count in range(_MAX_STEPS + 1):
             if count:
                 grown = with_best_step(design, steps, y - offset)
@@ -293,10 +299,10 @@ def _fit_all(
                 design = grown
             if len(y) < design.shape[1] + 3:
                 break
-            model = least_squares(design, y - offset, base.shape[1], name, count)
+            model = least_squares(design, y - offset, base.shape[1], name, count, line=x is not None)
             if model is not None:
                 fitted.append(model)
-    return fitted or [_flat_guess(pieces)]
+    return fitted if fitted or x is None else [_flat_guess(pieces)]
 
 
 def _flat_guess(pieces: Sequence[Piece]) -> Fitted:

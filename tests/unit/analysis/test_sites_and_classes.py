@@ -1,0 +1,173 @@
+"""Blocks followed from dump to dump, and the class that each kind of site gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from heaptrail.analysis.sites import histories
+from heaptrail.analysis.verdict import judge
+from heaptrail.model.evidence import Evidence
+from heaptrail.model.observations import RawFrame
+from heaptrail.model.verdict import JudgeSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Runs
+
+    from heaptrail.model.observations import Block
+    from heaptrail.model.verdict import SiteVerdict
+
+STACK = (RawFrame(0x1000, "call"), RawFrame(0x2000, "call"))
+SETTINGS = JudgeSettings(warmup_cycles=10)
+DUMPS_AT = tuple(range(10, 121, 10))
+
+
+def site_of(runs: type[Runs], live_at: Callable[[int], list[Block]]) -> SiteVerdict:
+    """The verdict on one site whose live blocks at each dump `live_at` tells."""
+    dumps = tuple(runs.listing(number, cycle, live_at(cycle), 0) for number, cycle in enumerate(DUMPS_AT))
+    samples = runs.readings([300_000] * 121)
+    return judge(Evidence(samples=samples, dumps=dumps, footprint=runs.HEAP_4), SETTINGS).sites[0]
+
+
+def test_what_never_stops_arriving_is_a_leak(runs: type[Runs]) -> None:
+    dumps = tuple(
+        runs.listing(number, cycle, [runs.block(STACK, born, number, 40) for born in range(0, cycle, 7)], 0)
+        for number, cycle in enumerate(DUMPS_AT)
+    )
+    samples = runs.readings(300_000 - 48 * (cycle // 7) for cycle in range(121))
+    verdict = judge(Evidence(samples=samples, dumps=dumps, footprint=runs.HEAP_4), SETTINGS)
+    assert verdict.verdict == "leak"
+    assert verdict.sites[0].site_class == "leak"
+    assert verdict.sites[0].per_cycle_blocks == pytest.approx(1 / 7, rel=0.15)
+    assert "still arriving" in verdict.sites[0].evidence[0]
+
+
+def test_what_was_there_from_the_start_is_one_time(runs: type[Runs]) -> None:
+    site = site_of(runs, lambda _: [runs.block(STACK, born, 0) for born in (1, 2, 3)])
+    assert site.site_class == "one_time"
+    assert "set up once" in site.evidence[0]
+
+
+def test_one_block_added_later_is_one_event(runs: type[Runs]) -> None:
+    site = site_of(runs, lambda cycle: [runs.block(STACK, born, 0) for born in (1, 47) if born <= cycle])
+    assert site.site_class == "one_time"
+    assert "one event is never a leak" in site.evidence[0]
+
+
+def test_a_buffer_in_use_at_every_dump_is_in_flight(runs: type[Runs]) -> None:
+    site = site_of(runs, lambda cycle: [runs.block(STACK, cycle, 0)])
+    assert site.site_class == "in_flight"
+    assert site.per_cycle_blocks is None
+
+
+def test_a_cache_that_replaces_its_entries_is_bounded(runs: type[Runs]) -> None:
+    site = site_of(runs, lambda cycle: [runs.block(STACK, born, 0) for born in range(max(0, cycle - 35), cycle)])
+    assert site.site_class == "bounded"
+
+
+def test_a_cache_that_is_full_is_bounded(runs: type[Runs]) -> None:
+    site = site_of(runs, lambda cycle: [runs.block(STACK, born, 0) for born in range(min(cycle, 45))])
+    assert site.site_class == "bounded"
+    assert "over" in site.evidence[0]
+
+
+def test_a_table_whose_keys_become_rarer_is_not_a_leak(runs: type[Runs]) -> None:
+    births = [round(1.32**k) for k in range(18)]
+    site = site_of(runs, lambda cycle: [runs.block(STACK, b, 0, 40 + 8 * k) for k, b in enumerate(births) if b < cycle])
+    assert site.site_class in {"undecided", "bounded"}
+
+
+def test_blocks_without_a_stack_are_told_apart_by_size(runs: type[Runs]) -> None:
+    blocks = [runs.block((), 1, 0, 32), runs.block((), 2, 0, 64)]
+    found = histories((runs.listing(0, 5, blocks, 0),), None)
+    assert found is not None
+    assert {site.key for site in found.sites} == {((), 32), ((), 64)}
+
+
+def test_births_lie_between_the_dumps_that_show_them(runs: type[Runs]) -> None:
+    first, second = runs.block(STACK, 3, 0), runs.block(STACK, 17, 1)
+    found = histories((runs.listing(0, 10, [first]), runs.listing(1, 20, [first, second])), None)
+    assert found is not None
+    births = found.sites[0].spans[0].births
+    assert births[0] == -np.inf  # before the first dump, and the arming is unknown
+    assert 10 < births[1] <= 20
+    assert not found.exact
+
+
+def test_a_birth_stamp_is_taken_as_it_is(runs: type[Runs]) -> None:
+    found = histories((runs.listing(0, 20, [runs.block(STACK, 3, 0, born_cycle=3)], 0),), None)
+    assert found is not None
+    assert found.exact
+    assert found.sites[0].spans[0].births.tolist() == [3.0]
+
+
+def test_sequence_numbers_date_blocks_between_two_dumps(runs: type[Runs]) -> None:
+    early = [runs.block(STACK, 1, 0, sequence=100)]
+    late = [*early, runs.block(STACK, 2, 1, sequence=125), runs.block(STACK, 3, 1, sequence=200)]
+    found = histories((runs.listing(0, 10, early, 0), runs.listing(1, 20, late, 0)), None)
+    assert found is not None
+    assert found.sites[0].spans[0].births.tolist() == [10.0, 12.5, 20.0]
+
+
+def test_absence_from_a_torn_dump_is_no_death(runs: type[Runs]) -> None:
+    whole = runs.listing(0, 10, [runs.block(STACK, 1, 0), runs.block(STACK, 2, 0)], 0)
+    torn = runs.listing(1, 20, [runs.block(STACK, 1, 1)], 0)
+    torn = type(torn)(
+        dump=type(torn.dump)(line=1, dump=1, cycle=20, complete=False),
+        blocks=torn.blocks,
+        armed_cycle=0,
+        workload="running",
+    )
+    found = histories((whole, torn), None)
+    assert found is not None
+    assert found.sites[0].spans[0].deaths == 0
+
+
+def test_arming_again_starts_a_new_record(runs: type[Runs]) -> None:
+    """The tracer forgets what it knew: blocks missing afterwards have not been freed."""
+    dumps = (
+        runs.listing(0, 10, [runs.block(STACK, 1, 0)], 0),
+        runs.listing(1, 20, [runs.block(STACK, 15, 1)], 12),
+    )
+    found = histories(dumps, None)
+    assert found is not None
+    assert len(found.spans) == 2
+    assert sum(blocks.deaths for blocks in found.sites[0].spans.values()) == 0
+
+
+def test_the_books_use_the_allocators_rule_and_say_so(runs: type[Runs]) -> None:
+    hunt = runs.player()
+    with_rule = judge(hunt, JudgeSettings(warmup_cycles=5)).books
+    bare = judge(Evidence(samples=hunt.samples, dumps=hunt.dumps), JudgeSettings(warmup_cycles=5)).books
+    assert with_rule is not None
+    assert bare is not None
+    assert with_rule.explained_bytes == with_rule.lost_bytes == 2 * 3848 * with_rule.window_cycles
+    assert bare.explained_bytes == 2 * 3840 * bare.window_cycles
+    assert "heap_4" in with_rule.basis
+    assert "unknown" in bare.basis
+
+
+def test_growing_sites_survive_a_reboot(runs: type[Runs]) -> None:
+    """Each boot starts empty; what grows in both is judged over both."""
+    dumps = []
+    samples = []
+    for boot in (1, 2):
+        for number, cycle in enumerate(range(10, 61, 10)):
+            blocks = [runs.block(STACK, born, number, 40, boot=boot) for born in range(cycle)]
+            live = runs.listing(number, cycle, blocks, 0)
+            dumps.append(
+                type(live)(
+                    dump=type(live.dump)(line=1, dump=number, cycle=cycle, boot=boot),
+                    blocks=live.blocks,
+                    armed_cycle=0,
+                    workload="running",
+                )
+            )
+        samples += [runs.reading(cycle, 300_000 - 48 * cycle, boot=boot) for cycle in range(61)]
+    verdict = judge(Evidence(samples=tuple(samples), dumps=tuple(dumps), boots=2, footprint=runs.HEAP_4), SETTINGS)
+    assert verdict.verdict == "leak"
+    assert verdict.sites[0].per_cycle_blocks == pytest.approx(1.0)
