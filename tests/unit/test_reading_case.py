@@ -16,10 +16,8 @@ CASE = ROOT.parent / "shared" / "case" / "r128-memleak-case.zh.md"
 PAGE = ROOT / "tests" / "golden" / "dialects" / "tina" / "case-markdown.txt"
 
 
-@pytest.mark.parametrize("page", [PAGE, CASE], ids=["golden", "document"])
+@pytest.mark.parametrize("page", [page for page in (PAGE, CASE) if page.exists()], ids=lambda page: page.name)
 def test_the_page_itself_is_a_log(page: Path) -> None:
-    if not page.exists():
-        pytest.skip("the case's document does not lie beside the repository")
     evidence = read_logs([page], ReadOptions())
 
     assert [(s.total_bytes, s.free_bytes, s.min_free_bytes) for s in evidence.samples] == [

@@ -147,11 +147,9 @@ class Event(Observation, frozen=True, kw_only=True, tag="event"):
 
 
 class Problem(Observation, frozen=True, kw_only=True, tag="problem"):
-    """Something about the evidence that a reader must know. `what` is a stable word, `text` a sentence.
+    """Something about the evidence that a reader must know.
 
-    Words in use: `alloc_failed`, `clock_jump`, `corrupt`, `cut_capture`, `cut_line`, `double_free`,
-    `duplicate_entries`, `filter_active`, `free_null`, `long_line`, `missing_records`, `no_stack`, `overflow`,
-    `too_many`, `torn_record`, `unexpected_reset`.
+    `what` is a stable word (SPEC.md, "Observations", lists those in use), `text` a sentence.
     """
 
     what: str
