@@ -161,11 +161,16 @@ def _finding(group: list[_Named]) -> Finding:
 
 
 def _evidence(group: list[_Named]) -> tuple[str, ...]:
-    """The sites' sentences; where there are several sites each sentence says whose it is."""
+    """The sites' sentences; where there are several sites each sentence says whose it is, and is said once."""
     if len(group) == 1:
         return group[0].judged.evidence
+    owners: dict[str, list[str]] = {}
+    for item in group:
+        for sentence in item.judged.evidence:
+            owners.setdefault(sentence, []).append(item.site.name or "unnamed site")
     return tuple(
-        f"{item.site.name or 'unnamed site'}: {sentence}" for item in group for sentence in item.judged.evidence
+        f"{'each site' if len(names) == len(group) else ', '.join(names)}: {sentence}"
+        for sentence, names in owners.items()
     )
 
 

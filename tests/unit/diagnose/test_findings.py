@@ -70,6 +70,15 @@ def test_two_plugins_that_one_start_routine_calls_are_one_finding_with_two_sites
     )
 
 
+def test_what_is_true_of_all_sites_of_a_finding_is_said_once() -> None:
+    softvol = site(MALLOC, CALLOC, SOFTVOL, START, DEVICE, TASK, evidence=("1 more each cycle.", "14 of 15 stayed."))
+    resample = site(MALLOC, CALLOC, RESAMPLE, START, DEVICE, TASK, evidence=("1 more each cycle.",))
+
+    (finding,) = findings_of(judged(softvol, resample), SYMBOLS)
+
+    assert set(finding.evidence) == {"each site: 1 more each cycle.", "softvol_ap_update_mode: 14 of 15 stayed."}
+
+
 def test_two_leaks_that_share_only_the_task_entry_are_two_findings() -> None:
     elsewhere = site(MALLOC, OTHER, TASK)
 
