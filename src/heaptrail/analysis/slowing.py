@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ORIGINS = (1.0, 5.0, 20.0, 60.0)
 _TAU_SHARES = (1 / 6, 1 / 4, 1 / 2.5, 1 / 1.5)
 _FILL_COST = 1.0  # a fill is fitted by its amount and its shape, and must earn that
+_FULL_AT = (1.0, 0.8, 0.5)  # of the declared warm-up
 _FILL_AMOUNTS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
@@ -43,10 +44,11 @@ def favours_slowing(ages: FloatArray, record: Sequence[tuple[float, float]], set
     width = float((ends - begins).sum())
     even = [_log_likelihood(np.ones_like(at), width)]
     if settled > 0:
-        inside = float((np.minimum(ends, settled) - np.minimum(begins, settled)).sum())
         for amount in _FILL_AMOUNTS:
-            flat = 1.0 + amount * (at < settled).astype(np.float64)
-            even.append(_log_likelihood(flat, width + amount * inside) - _FILL_COST)
+            for until in (settled * share for share in _FULL_AT):
+                inside = float((np.minimum(ends, until) - np.minimum(begins, until)).sum())
+                flat = 1.0 + amount * (at < until).astype(np.float64)
+                even.append(_log_likelihood(flat, width + amount * inside) - _FILL_COST)
             for tau in (settled / 3, settled / 6):
                 density = 1 + amount * np.exp(-at / tau)
                 even.append(_log_likelihood(density, width + amount * _fading(tau, begins, ends)) - _FILL_COST)
