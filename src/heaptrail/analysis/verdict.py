@@ -62,7 +62,7 @@ def judge(evidence: Evidence, settings: JudgeSettings) -> Verdict:
     blocks = view_blocks(evidence, settings, main)
     if main is None:
         outcome = _without_readings(blocks, settings)
-        return _verdict(outcome, None, views, blocks)
+        return _verdict(outcome, None, views, blocks, settings=settings)
     outcomes = [
         (view, _on_heap(view, blocks if view is main else None, evidence, settings, sites_elsewhere=view is not main))
         for view in views
@@ -71,7 +71,7 @@ def judge(evidence: Evidence, settings: JudgeSettings) -> Verdict:
     more = [line for view, outcome in outcomes if view is not worst_view for line in outcome.reasons[:1]]
     more += [reasons.fragmentation(view) for view in views if view.fragmenting]
     told = _Outcome(worst.word, tuple(dict.fromkeys((*worst.reasons, *more))), worst.loss, worst.bound, worst.books)
-    return _verdict(told, worst_view, views, blocks)
+    return _verdict(told, worst_view, views, blocks, settings=settings)
 
 
 def _main_heap(views: Sequence[HeapView]) -> HeapView | None:
@@ -277,7 +277,14 @@ def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Out
     return _Outcome("inconclusive", tuple(lines), bound=bound)
 
 
-def _verdict(outcome: _Outcome, view: HeapView | None, views: Sequence[HeapView], blocks: BlockView | None) -> Verdict:
+def _verdict(
+    outcome: _Outcome,
+    view: HeapView | None,
+    views: Sequence[HeapView],
+    blocks: BlockView | None,
+    *,
+    settings: JudgeSettings,
+) -> Verdict:
     loss = outcome.loss
     rate = Interval(low=loss.low, estimate=loss.estimate, high=loss.high) if loss is not None else None
     in_cycles = rate if loss is not None and loss.unit == "cycle" else None
@@ -287,7 +294,7 @@ def _verdict(outcome: _Outcome, view: HeapView | None, views: Sequence[HeapView]
     if cycles_left is not None:
         lines += [line for line in (reasons.exhausted(cycles_left, hours_left),) if line is not None]
     if view is not None:
-        lines += _cautions(view)
+        lines += _cautions(view, settings)
     return Verdict(
         verdict=outcome.word,
         reasons=tuple(dict.fromkeys(lines)),
@@ -302,9 +309,14 @@ def _verdict(outcome: _Outcome, view: HeapView | None, views: Sequence[HeapView]
     )
 
 
-def _cautions(view: HeapView) -> list[str]:
+def _cautions(view: HeapView, settings: JudgeSettings) -> list[str]:
     series = view.series
     lines: list[str] = []
+    if settings.warmup_cycles and series.unit != "cycle":
+        lines.append(
+            f"The declared warm-up of {plural(settings.warmup_cycles, 'cycle')} could not be applied: the log does not "
+            f"tell cycles, and only the first readings were left out."
+        )
     if series.left_out:
         lines.append(
             f"{plural(series.left_out, 'reading')} taken with the tracer {'off' if series.tracer else 'on'} "

@@ -18,12 +18,12 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         tolerate_bytes_per_cycle: A loss below this is not worth a verdict of `leak`; proving `no_leak` means showing
             that the loss is below it. None stands for the built-in: one three-thousandth of the idle free heap per
-            cycle (the heap then outlives 3,000 cycles).
+            cycle (the heap then outlives 3,000 cycles); the built-in never excuses a leak that is proven.
         confidence: Of intervals and of the claim, between 0.5 and 1.
         largest_single_loss_bytes: The largest block that one event may lose; a claim of `no_leak` is only as good as
             this assumption and always states it.
         warmup_cycles: Cycles at the start of each boot in which caches may still be filling; growth within them proves
-            nothing.
+            nothing, nor does growth before the run has lasted twice as long.
     """
 
     tolerate_bytes_per_cycle: float | None = None

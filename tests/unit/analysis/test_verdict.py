@@ -152,6 +152,12 @@ def test_time_takes_the_place_of_cycles() -> None:
     assert verdict.rate_bytes_per_hour.estimate == pytest.approx(3600, rel=0.02)
 
 
+def test_a_warmup_in_cycles_without_cycles_is_said_to_be_left_out() -> None:
+    samples = tuple(HeapSample(line=i, t_s=10.0 * i, free_bytes=500_000 - 10 * i) for i in range(1000))
+    verdict = judge(Evidence(samples=samples), JudgeSettings(warmup_cycles=20))
+    assert any("warm-up of 20 cycles could not be applied" in reason for reason in verdict.reasons)
+
+
 def test_boots_are_not_joined(runs: type[Runs]) -> None:
     """Each boot starts lower than the last and is itself flat: no line may be drawn across."""
     samples = tuple(
