@@ -8,7 +8,7 @@ PLAYER := $(OUT)/rtplayer
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rtplayer demo test fuzz lint format schema bench bench-read bench-symbols bench-detection accept clean
+.PHONY: help setup rtplayer demo test fuzz lint format schema bench bench-start bench-read bench-symbols bench-detection accept clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -46,7 +46,10 @@ format: $(STAMP) ## format the Python code
 accept: $(STAMP) ## rewrite the golden files from what the program prints now; read the diff before you commit
 	@$(BIN)/pytest -q tests/golden tests/unit --accept
 
-bench: bench-read bench-symbols bench-detection ## run all benches
+bench: bench-start bench-read bench-symbols bench-detection ## run all benches
+
+bench-start: $(STAMP) rtplayer ## start-up: --help and read of the demo's capture
+	@$(BIN)/python bench/start.py
 
 bench-read: $(STAMP) ## reading speed against grep and a Python line loop
 	@$(BIN)/python bench/read.py
