@@ -70,6 +70,10 @@ class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True):
         judge: The terms of the workload file, so that reading the capture gives the report that the hunt gave.
         build_id: Of the ELF that the user named when it was recorded, as hex.
         started_unix_s: Wall clock at the first event, seconds since 1970 UTC; the key is `started`.
+        run: Names the run of which this file is a part (see `heaptrail.parts`); None for a capture in one file.
+        part: Number of the part, from 1.
+        offset_s: Seconds from the run's start to this file's zero.
+        resumed: Another process goes on here with the run; None where the same one wrote the part before.
     """
 
     heaptrail_version: str | None = msgspec.field(default=None, name="version")
@@ -82,6 +86,10 @@ class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True):
     judge: JudgeSettings | None = None
     build_id: str | None = None
     started_unix_s: float | None = msgspec.field(default=None, name="started")
+    run: str | None = None
+    part: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    offset_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_TIME_S)] | None = None
+    resumed: bool | None = None
 
 
 class CaptureEvent(msgspec.Struct, frozen=True):
@@ -154,6 +162,11 @@ class CaptureWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in the file."""
+        return self._size
 
     def output(self, data: bytes) -> None:
         """Record what the device sent.

@@ -15,7 +15,7 @@ import typer
 from heaptrail.errors import HeaptrailError
 from heaptrail.version import __version__
 
-COMMANDS: tuple[str, ...] = ("hunt", "read", "parse", "render", "init", "list")
+COMMANDS: tuple[str, ...] = ("hunt", "soak", "read", "parse", "ram", "render", "diff", "init", "list")
 
 INTERRUPTED = 130
 

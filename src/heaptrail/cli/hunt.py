@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from heaptrail.cli import options
@@ -15,8 +13,6 @@ from heaptrail.cli import options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from heaptrail.capture import CaptureHeader
-    from heaptrail.dialects import ConsoleCommands
     from heaptrail.interpret import Interpretation
     from heaptrail.procedures.hunt import HuntOutcome, HuntProgress
     from heaptrail.procedures.workload import Workload
@@ -42,15 +38,16 @@ def hunt_command(
     allow_mismatch: options.AllowMismatch = False,
 ) -> None:
     """Run the workload on the device, trace it, and say whether it leaks, where, and whether that is all of it."""
+    from heaptrail.cli.device import interpretation_of, overridden
     from heaptrail.cli.output import EXIT_STATUS, check_targets, write_report
     from heaptrail.cli.progress import hunt_progress
     from heaptrail.interpret import interpret
     from heaptrail.procedures.workload import load_workload
     from heaptrail.reading import ReadOptions
 
-    workload = _overridden(load_workload(workload_file), console, elf)
+    workload = overridden(load_workload(workload_file), console, elf)
     targets = check_targets(output_format, output or [Path("-"), *workload.output_paths])
-    interpretation = _interpretation(workload, allow_mismatch=allow_mismatch)
+    interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     with hunt_progress() as progress:
         outcome = _drive(workload, capture, interpretation, progress)
     _tell(outcome, capture)
@@ -67,27 +64,6 @@ def hunt_command(
     raise typer.Exit(status)
 
 
-def _overridden(workload: Workload, console: str | None, elf: Path | None) -> Workload:
-    """The workload with the command line's console (run in the workload file's folder) and ELF."""
-    target = workload.target
-    if console is not None:
-        target = msgspec.structs.replace(target, console=console)
-    if elf is not None:
-        target = msgspec.structs.replace(target, elf=str(elf.absolute()))
-    return msgspec.structs.replace(workload, target=target)
-
-
-def _interpretation(workload: Workload, *, allow_mismatch: bool) -> Interpretation:
-    from heaptrail.interpret import Interpretation
-
-    return Interpretation(
-        elf=workload.elf_path,
-        source_map=tuple(f"{old}={workload.folder / new}" for old, new in workload.target.source_map.items()),
-        wrappers=workload.target.wrappers,
-        allow_mismatch=allow_mismatch,
-    )
-
-
 def _drive(
     workload: Workload,
     capture: Path,
@@ -96,39 +72,17 @@ def _drive(
 ) -> HuntOutcome:
     """Hunt on the device; the ELF is looked at first, so that a wrong path costs no run."""
     from heaptrail.capture import CaptureWriter
+    from heaptrail.cli.device import header_and_commands
     from heaptrail.clock import SystemClock
     from heaptrail.procedures.hunt import hunt
     from heaptrail.procedures.target import transport_for
 
     clock = SystemClock()
-    header, commands = _header(workload, interpretation)
+    header, commands = header_and_commands(workload, interpretation)
     transport = transport_for(workload)
     capture.parent.mkdir(parents=True, exist_ok=True)
     writer = CaptureWriter(capture, header, clock)
     return hunt(workload, commands, transport, writer, clock=clock, progress=progress)
-
-
-def _header(workload: Workload, interpretation: Interpretation) -> tuple[CaptureHeader, ConsoleCommands]:
-    from heaptrail.dialects import REGISTRY
-    from heaptrail.errors import UsageError
-    from heaptrail.procedures.target import capture_header
-    from heaptrail.registry import resolve
-
-    name = "tina" if workload.target.dialect == "auto" else workload.target.dialect
-    dialect = resolve(REGISTRY, name, kind="dialect")
-    build_id = None
-    if interpretation.elf is not None:
-        from heaptrail.symbols.lines import open_symbolizer
-
-        build_id = open_symbolizer(interpretation.elf).image.build_id
-    commands: ConsoleCommands | None = dialect.commands  # type: ignore[attr-defined]  # the registry's promise
-    if commands is None:
-        raise UsageError(
-            f"the dialect {name} has no console commands to hunt with",
-            try_this="record the console with any terminal program, and give the log to heaptrail read",
-        )
-    header = capture_header(workload, dialect=name, build_id=build_id, started_unix_s=time.time())
-    return header, commands
 
 
 def _tell(outcome: HuntOutcome, capture: Path) -> None:

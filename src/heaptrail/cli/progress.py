@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from heaptrail.procedures.hunt import HuntProgress
+    from heaptrail.procedures.soak import SoakProgress
     from heaptrail.reading import Progress
 
 _BAR_FROM_BYTES = 20_000_000
@@ -75,6 +76,35 @@ def hunt_progress() -> Iterator[Callable[[HuntProgress], None] | None]:
         bar.update(
             task, description=step.text, completed=step.done, total=step.total or None, phase=step.phase, free=free
         )
+
+    with bar:
+        yield tell
+
+
+@contextmanager
+def soak_progress() -> Iterator[Callable[[SoakProgress], None] | None]:
+    """One line: what happens, cycles out of those that the claim will need, the latest free heap, and the time."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("cycles"),
+        TextColumn("{task.fields[free]}"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("", total=None, free="")
+
+    def tell(step: SoakProgress) -> None:
+        free = "" if step.free_bytes is None else f"free {step.free_bytes:,} B"
+        bar.update(task, description=step.text, completed=step.done, total=step.total, free=free)
 
     with bar:
         yield tell

@@ -15,8 +15,8 @@ from heaptrail.errors import TargetError
 from heaptrail.procedures.lines import KEPT_LINES, LineWatcher
 
 if TYPE_CHECKING:
-    from heaptrail.capture import CaptureWriter
     from heaptrail.clock import Clock
+    from heaptrail.parts import Recorder
     from heaptrail.procedures.workload import Step, Workload
     from heaptrail.transports import Transport
 
@@ -77,9 +77,9 @@ class Console:
         watch_boots: Whether a boot raises `Rebooted`.
     """
 
-    def __init__(self, transport: Transport, capture: CaptureWriter, clock: Clock, workload: Workload) -> None:
+    def __init__(self, transport: Transport, capture: Recorder, clock: Clock, workload: Workload) -> None:
         self._transport = transport
-        self._capture: CaptureWriter | None = capture
+        self._capture: Recorder | None = capture
         self._clock = clock
         self._target = workload.target
         self._prompt = re.compile(workload.target.prompt) if workload.target.prompt else None
@@ -139,11 +139,11 @@ class Console:
         return number
 
     def mark(self, what: str) -> None:
-        """Write a step marker, or with `cycle` the end of a cycle."""
+        """Write a step marker; `cycle` stands for the end of a cycle and `boot` for a reset."""
         if self._capture is None:
             return
-        if what == "cycle":
-            self._capture.mark("cycle")
+        if what in ("cycle", "boot"):
+            self._capture.mark("cycle" if what == "cycle" else "boot")
         else:
             self._capture.mark("step", what)
 

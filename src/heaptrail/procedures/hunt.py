@@ -7,21 +7,21 @@ of its console. Whatever happens, it ends in bounded time, the capture is closed
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from heaptrail.errors import HeaptrailError, TargetError
-from heaptrail.procedures.console import LONGEST_DUMP_S, Console, ConsoleTimeout, Deadline, Rebooted
+from heaptrail.procedures.console import ConsoleTimeout, Rebooted
+from heaptrail.procedures.driver import Driver, OutOfMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from heaptrail.capture import CaptureWriter
     from heaptrail.clock import Clock
     from heaptrail.dialects import ConsoleCommands
-    from heaptrail.procedures.workload import Step, Workload
+    from heaptrail.parts import Recorder
+    from heaptrail.procedures.workload import Workload
     from heaptrail.transports import Transport
 
 Phase = Literal["connect", "start", "warm-up", "measure", "trace", "stop", "collect", "done"]
@@ -31,16 +31,6 @@ MAX_REBOOTS = 3
 FEWEST_READINGS = 6
 """A round may be over before `free` has answered once. A phase goes on until it has this many readings, or as many as
 rounds were asked for, but never longer than four times the rounds."""
-_AFTER_OUT_OF_MEMORY_S = 3.0
-"""After an allocation failed the workload gets three times its slowest round to end another, and this at least."""
-_AT_AN_UNKNOWN_PACE_S = 60.0
-"""The same where no round has ended yet."""
-_WIND_DOWN_STEP_S = 3.0
-_WIND_DOWN_PROMPT_S = 10.0
-"""Time for a listing that is being printed to come to its end."""
-_WIND_DOWN_DUMP_S = 60.0
-_PUMP_S = 0.25
-_FREE = re.compile(r"(?i)^(?!.*\bmin).*\bfree\b\D{0,16}?(\d+)")
 
 
 class HuntProgress(msgspec.Struct, frozen=True):
@@ -88,7 +78,7 @@ def hunt(
     workload: Workload,
     commands: ConsoleCommands,
     transport: Transport,
-    capture: CaptureWriter,
+    capture: Recorder,
     *,
     clock: Clock,
     progress: Callable[[HuntProgress], None] | None = None,
@@ -115,37 +105,23 @@ def hunt(
     return run.outcome()
 
 
-class _OutOfMemoryError(Exception):
-    """The workload ended because the heap is used up; what is known must be collected now."""
-
-
-class _Hunt:
+class _Hunt(Driver):
     def __init__(
         self,
         workload: Workload,
         commands: ConsoleCommands,
         transport: Transport,
-        capture: CaptureWriter,
+        capture: Recorder,
         *,
         clock: Clock,
         progress: Callable[[HuntProgress], None] | None,
     ) -> None:
-        self._workload = workload
-        self._plan = workload.workload
-        self._commands = commands
-        self._transport = transport
-        self._clock = clock
+        super().__init__(workload, commands, transport, capture, clock=clock)
         self._tell = progress or (lambda _: None)
-        self._console = Console(transport, capture, clock, workload)
         self._phase: Phase = "connect"
-        self._free_bytes: int | None = None
-        self._running = self._armed = self._measured = self._interrupted = False
-        self._driven = self._earlier_cycles = 0
-        self._slowest_cycle_s = 0.0
-        self._reboots = self._readings = self._dumps = 0
+        self._measured = False
         self._error: HeaptrailError | None = None
         self._out_of_memory: str | None = None
-        self._notes: list[str] = []
 
     def outcome(self) -> HuntOutcome:
         return HuntOutcome(
@@ -153,7 +129,7 @@ class _Hunt:
             interrupted=self._interrupted,
             error=self._error,
             reboots=self._reboots,
-            cycles=self._earlier_cycles + self._cycles,
+            cycles=self._all_cycles,
             readings=self._readings,
             dumps=self._dumps,
             left_armed=self._armed,
@@ -167,16 +143,16 @@ class _Hunt:
             self._through_reboots()
         except KeyboardInterrupt:
             self._interrupted = True
-            self._wind_down("interrupted, leaving the device in order")
+            self._end("interrupted, leaving the device in order")
         except ConsoleTimeout as error:
             self._error = error
-            self._wind_down("giving up, leaving the device in order")
+            self._end("giving up, leaving the device in order")
         except TargetError as error:  # the other end is gone, nothing can be put in order
             self._error = error
         except HeaptrailError as error:  # the capture cannot be written
             self._error = error
             self._console.stop_recording()
-            self._wind_down("nothing more can be recorded, leaving the device in order")
+            self._end("nothing more can be recorded, leaving the device in order")
 
     def _through_reboots(self) -> None:
         self._say("connect", "opening the console")
@@ -194,11 +170,7 @@ class _Hunt:
                 return
 
     def _note_reboot(self) -> None:
-        self._reboots += 1
-        self._earlier_cycles += self._cycles
-        self._driven = 0
-        self._console.lines.begin_boot()
-        self._running = self._armed = False
+        self._begin_boot()
         self._notes.append(f"the device began anew in the phase {self._phase}")
         if self._reboots > MAX_REBOOTS:
             raise TargetError(
@@ -211,39 +183,33 @@ class _Hunt:
 
     def _phases(self) -> None:
         try:
+            self._say("start", "starting the workload")
             self._start()
             self._rounds("warm-up", self._plan.warmup_cycles, "letting caches fill")
             if not self._measured:
                 self._rounds("measure", self._plan.measured_cycles, "reading free, tracer off")
                 self._measured = True
             self._trace()
-        except _OutOfMemoryError:
+        except OutOfMemory:
             self._out_of_memory = self._console.lines.out_of_memory
             self._notes.append(f"the workload ended in the phase {self._phase}: {self._out_of_memory}")
             self._sample()
             self._peek()
-        self._stop()
+        if self._plan.stop:
+            self._say("stop", "stopping the workload")
+            self._stop()
+        if self._armed:
+            self._say("collect", "collecting what is still live, tracer off")
         self._collect()
         self._say("done", "recorded")
-
-    def _start(self) -> None:
-        self._say("start", "starting the workload")
-        self._console.mark("workload start")
-        self._running = True
-        for step in self._plan.start:
-            self._console.perform(step)
 
     def _trace(self) -> None:
         wanted = self._plan.traced_cycles
         if not wanted:
             return
-        if self._commands.arm is None or self._commands.collect is None:
-            self._notes.append("this console has no command for a tracer, so no allocation sites were recorded")
-            return
         self._say("trace", "switching the tracer on", total=wanted)
-        self._armed = True  # before it is true, so that an interrupt here switches it off
-        self._console.command(self._commands.arm)
-        self._console.mark("tracer on")
+        if not self._arm():
+            return
         self._rounds("trace", wanted, "recording live blocks", peeks=[-(-wanted // 3), -(-2 * wanted // 3), wanted])
 
     def _rounds(self, phase: Phase, wanted: int, what: str, peeks: list[int] | None = None) -> None:
@@ -263,120 +229,13 @@ class _Hunt:
                 return
             self._say(phase, what, done, wanted)
             for _ in range(every):
-                self._one_round(phase, done, wanted)
+                self._one_round(f"round {done + 1} of {wanted} ({phase})")
             self._sample()
-
-    def _one_round(self, phase: Phase, done: int, wanted: int) -> None:
-        begun_s, before = self._clock.monotonic(), self._cycles
-        if self._plan.cycle:
-            try:
-                for step in self._plan.cycle:
-                    self._console.perform(step)
-            except ConsoleTimeout:
-                if self._console.lines.out_of_memory:
-                    raise _OutOfMemoryError from None
-                raise
-        if self._plan.cycle_mark is None:
-            self._driven += 1
-            self._console.mark("cycle")
-        else:
-            self._await_mark(before, phase, done, wanted)
-        self._slowest_cycle_s = max(self._slowest_cycle_s, self._clock.monotonic() - begun_s)
-
-    def _await_mark(self, before: int, phase: Phase, done: int, wanted: int) -> None:
-        """Wait for the line that ends a round; several that come at once all count."""
-        deadline = Deadline(self._clock, self._plan.cycle_timeout_s)
-        last_chance: Deadline | None = None
-        while self._cycles <= before:
-            if self._console.lines.out_of_memory and last_chance is None:
-                pace_s = 3 * self._slowest_cycle_s or _AT_AN_UNKNOWN_PACE_S
-                last_chance = Deadline(self._clock, max(_AFTER_OUT_OF_MEMORY_S, pace_s))
-            if last_chance is not None and last_chance.expired:
-                raise _OutOfMemoryError
-            if deadline.expired:
-                raise ConsoleTimeout(
-                    f"{self._workload.target.console}: round {done + 1} of {wanted} ({phase}) did not end within "
-                    f"{self._plan.cycle_timeout_s:g} s: no line matched {self._plan.cycle_mark!r}; the last that came "
-                    f"was {self._console.lines.sample()}",
-                    try_this="correct cycle_mark, or give [workload] a longer cycle_timeout_s",
-                )
-            self._console.pump(min(_PUMP_S, deadline.left_s))
-
-    def _stop(self) -> None:
-        if not self._plan.stop:
-            return
-        self._say("stop", "stopping the workload")
-        self._console.mark("workload stop")
-        for step in self._plan.stop:
-            self._console.perform(step)
-        self._console.settle(timeout_s=2.0)
-        self._running = False
-        self._console.mark("teardown done")
-
-    def _collect(self) -> None:
-        if self._armed and self._commands.collect is not None:
-            self._say("collect", "collecting what is still live, tracer off")
-            self._console.command(self._commands.collect, longest_s=LONGEST_DUMP_S)
-            self._dumps += 1
-            self._armed = False
-            self._console.mark("tracer off")
-        self._sample()
-
-    # --- small moves
-
-    @property
-    def _cycles(self) -> int:
-        """Rounds in this boot."""
-        return self._driven if self._plan.cycle_mark is None else self._console.lines.cycles
 
     def _say(self, phase: Phase, text: str, done: int = 0, total: int = 0) -> None:
         self._phase = phase
         self._tell(HuntProgress(phase, min(done, total), total, text, self._free_bytes))
 
-    def _sample(self) -> None:
-        if self._commands.sample is None:
-            return
-        answer = self._console.command(self._commands.sample)
-        self._readings += 1
-        for line in answer:
-            if match := _FREE.match(line):
-                self._free_bytes = int(match[1])
-                return
-
-    def _peek(self) -> None:
-        if self._armed and self._commands.peek is not None:
-            self._console.command(self._commands.peek, longest_s=LONGEST_DUMP_S)
-            self._dumps += 1
-
-    def _wind_down(self, text: str) -> None:
-        """Stop the workload and the tracer in bounded time; a second Ctrl-C ends this, too."""
-        try:
-            self._tell(HuntProgress(self._phase, 0, 0, text, self._free_bytes))
-            self._console.watch_boots = False
-            if self._running or self._armed:
-                self._console.answers(_WIND_DOWN_STEP_S)  # its Enter also ends whatever was half typed
-            if self._running and self._plan.stop:
-                self._console.mark("workload stop")
-                for step in self._plan.stop:
-                    self._try(step)
-                self._running = False
-                self._console.mark("teardown done")
-            if self._armed and self._commands.collect is not None:
-                longest_s = _WIND_DOWN_DUMP_S if self._console.answers(_WIND_DOWN_PROMPT_S) else _WIND_DOWN_STEP_S
-                self._console.command(self._commands.collect, longest_s=longest_s, idle_s=_WIND_DOWN_STEP_S)
-                self._dumps += 1
-                self._armed = False
-                self._console.mark("tracer off")
-        except (HeaptrailError, KeyboardInterrupt) as error:
-            if isinstance(error, KeyboardInterrupt):
-                self._interrupted = True
-            if self._armed:
-                self._notes.append(
-                    "the tracer could not be switched off: reset the device, or type the command by hand"
-                )
-
-    def _try(self, step: Step) -> None:
-        try:
-            self._console.perform(step, longest_s=_WIND_DOWN_STEP_S)
-        except ConsoleTimeout as error:
-            self._notes.append(f"while stopping: {error.sentence}")
+    def _end(self, text: str) -> None:
+        """Leave the device in order, early."""
+        self._wind_down(lambda: self._tell(HuntProgress(self._phase, 0, 0, text, self._free_bytes)))

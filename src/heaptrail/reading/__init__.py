@@ -19,6 +19,7 @@ from heaptrail.model.evidence import CaptureInfo, Evidence
 from heaptrail.model.observations import Problem
 from heaptrail.model.verdict import JudgeSettings
 from heaptrail.reading.gather import Gather
+from heaptrail.reading.runs import gap_of, runs_of
 from heaptrail.reading.session import Session, make_dialects
 from heaptrail.reading.sources import Chunk, Source, open_source
 
@@ -70,6 +71,8 @@ def observe(path: Path, options: ReadOptions) -> Iterator[AnyObservation]:
 def read_logs(paths: Sequence[Path], options: ReadOptions, progress: Progress | None = None) -> Evidence:
     """All that one or more logs say. Each log begins a boot of its own, in the order given.
 
+    The parts of one run (`heaptrail.parts`) are one log, in the order of their numbers.
+
     Raises:
         UsageError: A log cannot be opened, or an option is wrong.
         FormatError: A log is a file of another kind.
@@ -80,16 +83,28 @@ def read_logs(paths: Sequence[Path], options: ReadOptions, progress: Progress | 
     footprint: FootprintRule | None = None
     boots = cycle_marks = done_bytes = 0
     total_bytes = _total_bytes(paths)
-    for path in paths:
-        with open_source(path, options.limits) as source:
-            session = _session(source, options, first_boot=boots + 1)
-            gather.begin_log()
-            for observation in _read(source, session, progress, (done_bytes, total_bytes)):
-                gather.add(observation)
-            captures.append(_info(source, session))
+    for run in runs_of(paths, options.limits):
+        gather.begin_log()
+        session: Session | None = None
+        earlier: Source | None = None
+        for path in run.paths:
+            with open_source(path, options.limits) as source:
+                if session is None:
+                    session = _session(source, options, first_boot=boots + 1)
+                    if run.gap is not None:
+                        gather.add(Problem(what="missing_part", text=run.gap, line=1, boot=session.boot))
+                elif earlier is not None:
+                    source.go_on_from(earlier)
+                source.goes_on = path is not run.paths[-1]
+                before_lines = session.line
+                for observation in _read(source, session, progress, (done_bytes, total_bytes)):
+                    gather.add(observation)
+                captures.append(_info(source, session, before_lines))
+            done_bytes += source.bytes_read
+            earlier = source
+        assert session is not None, "a run has a part"
         boots = session.boot
         cycle_marks += session.cycle_marks
-        done_bytes += source.bytes_read
         footprint = footprint or session.footprint()
     return gather.evidence(captures, boots=max(1, boots), cycle_marks=cycle_marks, footprint=footprint)
 
@@ -102,16 +117,22 @@ def _read(
         if isinstance(item, Chunk):
             yield from session.chunk(item)
         else:
-            yield from session.marker(item)
+            for observation in session.marker(item):
+                yield observation
+                yield from gap_of(observation)
         if progress is not None:
             progress(before_bytes + source.bytes_read, total_bytes)
-    yield from session.finish()
+    if not source.goes_on:
+        yield from session.finish()
     yield from _damage(source, session)
 
 
 def _damage(source: Source, session: Session) -> Iterator[Problem]:
     """What is wrong with the capture file itself."""
     events = source.events
+    if source.damage is not None:
+        text = f"{source.name}: {source.damage}; what could be unpacked was read"
+        yield Problem(what="cut_capture", text=text, line=session.line, boot=session.boot)
     if events is None:
         return
     if events.bad_lines:
@@ -160,13 +181,13 @@ def _compiled(pattern: str | None, what: str) -> re.Pattern[str] | None:
         ) from error
 
 
-def _info(source: Source, session: Session) -> CaptureInfo:
+def _info(source: Source, session: Session, before_lines: int) -> CaptureInfo:
     header = source.header
     return CaptureInfo(
         name=source.name,
         format="text" if header is None else "cast",
         bytes_read=source.bytes_read,
-        lines=session.line,
+        lines=session.line - before_lines,
         dialects=tuple(sorted(session.found_by)),
         started_unix_s=None if header is None else header.started_unix_s,
         build_id=None if header is None else header.build_id,
@@ -181,5 +202,6 @@ def _settings(header: CaptureHeader) -> JudgeSettings | None:
 
 
 def _total_bytes(paths: Sequence[Path]) -> int | None:
-    sizes = [path.stat().st_size if path.is_file() else None for path in paths]
+    plain = [path.is_file() and path.suffix != ".gz" for path in paths]
+    sizes = [path.stat().st_size if known else None for path, known in zip(paths, plain, strict=True)]
     return None if None in sizes else sum(size for size in sizes if size is not None)

@@ -1,6 +1,7 @@
 """Opens a log and hands it out in blocks of whole lines, in bounded memory.
 
 A capture's output events are joined again, with the time of each line's first byte; a plain log is read as it is.
+Either may be compressed with gzip, and a capture may go on in another file.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import codecs
 import sys
 from bisect import bisect_right
 from contextlib import contextmanager
+from io import BufferedReader
 from typing import TYPE_CHECKING, NamedTuple
 
 from heaptrail.capture import CaptureHeader, CaptureReader, looks_like_capture, parse_mark, read_capture
 from heaptrail.errors import FormatError, UsageError
+from heaptrail.reading.unpacking import Unpacker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import BufferedReader
     from pathlib import Path
     from typing import Literal
 
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 2 << 20
 _HEAD_BYTES = 4096
+_UNPACKED_BYTES = 256 * 1024
 _NO_LOGS = {
     b"\x7fELF": ("an ELF file", "give it with --elf, and the console log as LOG"),
-    b"\x1f\x8b": ("a gzip file", "unpack it first: gunzip FILE"),
+    b"\x1f\x8b": ("a gzip file inside another", "unpack it once: gunzip FILE"),
     b"PK\x03\x04": ("a zip file", "unpack it first: unzip FILE"),
     b"\x28\xb5\x2f\xfd": ("a zstd file", "unpack it first: unzstd FILE"),
     b"\xfd7zXZ\x00": ("an xz file", "unpack it first: unxz FILE"),
@@ -64,17 +67,29 @@ class Source:
         name: File name without its folder, `standard input` for `-`.
         header: What a capture says of itself, None for a plain log.
         total_bytes: Size of the file, None where unknown.
-        bytes_read: So far.
+        bytes_read: So far, as unpacked.
+        goes_on: Another part of the run follows, so the last line may continue there.
+        damage: Why a compressed file could be unpacked in part only, or None. Known at the end.
     """
 
-    def __init__(self, stream: BufferedReader, name: str, total_bytes: int | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        stream: BufferedReader,
+        name: str,
+        total_bytes: int | None,
+        limits: Limits,
+        *,
+        unpacker: Unpacker | None = None,
+    ) -> None:
         self.name = name
+        self.goes_on = False
         self.total_bytes = total_bytes
         self.bytes_read = 0
         self.header: CaptureHeader | None = None
         self.events: CaptureReader | None = None
         self._stream = stream
-        self._limits = limits
+        self._unpacker = unpacker
+        self._lines = _Lines(limits.line_bytes)
         head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
         for magic, (what, advice) in _NO_LOGS.items():
             if head.startswith(magic):
@@ -82,11 +97,21 @@ class Source:
         if looks_like_capture(head):
             self.header, self.events = read_capture(stream, limits, name=name)
 
+    @property
+    def damage(self) -> str | None:
+        """See the class."""
+        return None if self._unpacker is None else self._unpacker.damage
+
     def __iter__(self) -> Iterator[Chunk | Marker]:
         return self._text() if self.events is None else self._capture(self.events)
 
+    def go_on_from(self, earlier: Source) -> None:
+        """Take over the line that the part before left open, unless its recorder was killed over it."""
+        if self.header is not None and not self.header.resumed:
+            self._lines = earlier._lines
+
     def _text(self) -> Iterator[Chunk]:
-        lines = _Lines(self._limits.line_bytes)
+        lines = self._lines
         for data in _utf8(self._blocks()):
             if (ready := lines.add(data)) is not None:
                 yield ready
@@ -99,21 +124,22 @@ class Source:
             yield block
 
     def _capture(self, events: CaptureReader) -> Iterator[Chunk | Marker]:
-        lines = _Lines(self._limits.line_bytes)
+        lines = self._lines
+        zero_s = self.header.offset_s or 0.0 if self.header is not None else 0.0
         for event in events:
             self.bytes_read = events.bytes_read
             if event.kind == "o":
-                lines.note_time(event.t_s)
+                lines.note_time(zero_s + event.t_s)
                 if (ready := lines.add(event.data, hold=True)) is not None:
                     yield ready
             elif event.kind == "m" and (mark := parse_mark(event.text)) is not None:
                 if (ready := lines.add(b"")) is not None:
                     yield ready
-                yield Marker(*mark, event.t_s)
+                yield Marker(*mark, zero_s + event.t_s)
         self.bytes_read = events.bytes_read
         if (ready := lines.add(b"")) is not None:
             yield ready
-        if (rest := lines.rest()) is not None:
+        if not self.goes_on and (rest := lines.rest()) is not None:
             yield rest._replace(cut_line=False)  # the last line of a capture is a prompt that waits
 
 
@@ -178,7 +204,7 @@ def open_source(path: Path, limits: Limits) -> Iterator[Source]:
         FormatError: It is a file of another kind.
     """
     if str(path) == "-":
-        yield Source(sys.stdin.buffer, "standard input", None, limits)  # type: ignore[arg-type]  # stdin is buffered
+        yield _source(sys.stdin.buffer, "standard input", None, limits)  # type: ignore[arg-type]  # stdin is buffered
         return
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a log", try_this=f"name a file in it, such as {path}/console.log")
@@ -190,4 +216,11 @@ def open_source(path: Path, limits: Limits) -> Iterator[Source]:
         ) from error
     with stream:
         size = path.stat().st_size if path.is_file() else None
-        yield Source(stream, path.name, size, limits)
+        yield _source(stream, path.name, size, limits)
+
+
+def _source(stream: BufferedReader, name: str, size: int | None, limits: Limits) -> Source:
+    if not stream.peek(2).startswith(b"\x1f\x8b"):
+        return Source(stream, name, size, limits)
+    unpacker = Unpacker(stream)
+    return Source(BufferedReader(unpacker, _UNPACKED_BYTES), name, None, limits, unpacker=unpacker)

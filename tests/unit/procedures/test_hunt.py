@@ -220,7 +220,7 @@ def test_a_round_that_never_ends_is_said_and_the_board_left_in_order(workload: M
 def test_memory_that_runs_out_ends_the_hunt_with_what_is_known(
     workload: Make, run: Run, monkeypatch: pytest.MonkeyPatch, round_number: int, phase: str
 ) -> None:
-    monkeypatch.setattr("heaptrail.procedures.hunt._AFTER_OUT_OF_MEMORY_S", 0.2)
+    monkeypatch.setattr("heaptrail.procedures.driver._AFTER_OUT_OF_MEMORY_S", 0.2)
     done = run(workload(f"--out-of-memory-at {round_number}"))
 
     assert done.outcome.phase == "done"
@@ -263,7 +263,7 @@ def test_a_console_that_hangs_with_the_tracer_on_is_given_up_in_bounded_time(
     workload: Make, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("STEP", "PROMPT", "DUMP"):
-        monkeypatch.setattr(f"heaptrail.procedures.hunt._WIND_DOWN_{name}_S", 0.2)
+        monkeypatch.setattr(f"heaptrail.procedures.driver._WIND_DOWN_{name}_S", 0.2)
     done = run(workload("--hang-after 14", target={"answer_timeout_s": 0.3}))
 
     assert done.outcome.error is not None

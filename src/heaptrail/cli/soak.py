@@ -1,0 +1,296 @@
+"""`heaptrail soak`: run the workload until a claim is proven or refuted."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import msgspec
+import typer
+
+from heaptrail.cli import options
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from heaptrail.capture import CaptureHeader
+    from heaptrail.interpret import Interpretation
+    from heaptrail.model.report import Report
+    from heaptrail.model.verdict import JudgeSettings
+    from heaptrail.procedures.claim import Claim, Look
+    from heaptrail.procedures.soak import SoakOutcome
+    from heaptrail.procedures.workload import Workload
+
+INTERRUPTED = 130
+_STDOUT = Path("-")
+
+
+def soak_command(
+    workload_file: Annotated[
+        Path, typer.Argument(metavar="WORKLOAD", help="The workload file (`heaptrail init` writes one).")
+    ] = Path("heaptrail.toml"),
+    *,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="CLAIM",
+            help='What to prove, such as "rate < 10 B/cycle" or "2 KB/hour".',
+            show_default="the workload file's tolerance, or idle free heap / 3000 per cycle",
+        ),
+    ] = None,
+    confidence: options.Confidence = None,
+    largest_single_loss: options.LargestLoss = None,
+    longest: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="Stop then in any case: 90s, 30m, 10h, 3d.")
+    ] = "24h",
+    capture: Annotated[
+        Path, typer.Option("--capture", help="Name of the recording; its parts get numbers: soak.0001.cast, …")
+    ] = Path("soak.cast"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the recording that is there (or begin, where there is none).")
+    ] = False,
+    part_mb: Annotated[
+        float, typer.Option("--part-mb", min=0.01, help="Size at which a part of the recording is compressed.")
+    ] = 16.0,
+    tracer: Annotated[
+        bool, typer.Option("--tracer/--no-tracer", help="Trace, so that sites are named; or measure as shipped.")
+    ] = True,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline", metavar="REPORT.json", help="An earlier report to compare with.", show_default=False
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Write JUnit XML for a CI server.", show_default=False),
+    ] = None,
+    console: Annotated[
+        str | None, typer.Option("--console", help="Another console than the workload file's.", show_default=False)
+    ] = None,
+    elf: options.Elf = None,
+    output_format: options.Format = None,
+    output: options.Output = None,
+    allow_mismatch: options.AllowMismatch = False,
+) -> None:
+    """Run the workload until it is proven, or refuted, that it loses less than a limit."""
+    from heaptrail.cli.device import interpretation_of, overridden
+    from heaptrail.cli.output import check_targets, write_report
+    from heaptrail.procedures.claim import parse_claim
+    from heaptrail.procedures.workload import load_workload
+
+    workload = overridden(load_workload(workload_file), console, elf)
+    claim = parse_claim(until, _terms(workload, confidence, largest_single_loss))
+    targets = check_targets(output_format, output or [_STDOUT, *workload.output_paths])
+    if junit is not None:
+        targets.append(("junit", junit))
+    earlier = _earlier(baseline)
+    interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
+    run = _Run(workload, claim, capture, interpretation, part_bytes=int(part_mb * (1 << 20)))
+    outcome = run.go(longest_s=_seconds(longest), resume=resume, traced=tracer)
+    _tell(outcome, capture)
+    report, tolerance = run.report()
+    write_report(report, targets)
+    plain = next((name for name, path in targets if path == _STDOUT), "terminal") == "terminal"
+    _conclude(report, claim, tolerance, earlier, to=sys.stdout if plain else sys.stderr)
+    raise typer.Exit(_status(outcome, report))
+
+
+class _Run:
+    """One soak: its recording, the thread that reads and compresses beside it, and the report at the end."""
+
+    def __init__(
+        self, workload: Workload, claim: Claim, capture: Path, interpretation: Interpretation, *, part_bytes: int
+    ) -> None:
+        self._workload = workload
+        self._claim = claim
+        self._base = capture
+        self._interpretation = interpretation
+        self._part_bytes = part_bytes
+        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heaptrail-look")
+
+    def go(self, *, longest_s: float, resume: bool, traced: bool) -> SoakOutcome:
+        """Drive the device; a run that is settled already is not driven again."""
+        from heaptrail.cli.device import header_and_commands
+        from heaptrail.cli.progress import soak_progress
+        from heaptrail.clock import SystemClock
+        from heaptrail.parts import PartedCapture, compress, leftovers_of, parts_of
+        from heaptrail.procedures.soak import SoakOutcome, soak
+        from heaptrail.procedures.target import transport_for
+
+        header, commands = header_and_commands(self._workload, self._interpretation)
+        header = msgspec.structs.replace(header, judge=self._claim.settings, run=uuid.uuid4().hex)
+        transport = transport_for(self._workload)
+        self._base.parent.mkdir(parents=True, exist_ok=True)
+        clock = SystemClock()
+        first_part, offset_s, earlier = 1, 0.0, None
+        if resume and (parts := parts_of(self._base)):
+            header, offset_s, used_s = _resumed(list(parts.values()), header)
+            earlier = self._look()
+            longest_s -= used_s
+            first_part = max(parts) + 1
+            if earlier.state != "open":
+                return SoakOutcome(state=earlier.state, look=earlier, cycles=earlier.cycles)
+        leftovers = leftovers_of(self._base) if resume else ()
+        writer = PartedCapture(
+            self._base,
+            header,
+            clock,
+            finished=lambda path: self._aside.submit(compress, path),
+            first_part=first_part,
+            offset_s=offset_s,
+            part_bytes=self._part_bytes,
+        )
+        for path in leftovers:
+            self._aside.submit(compress, path)
+        with soak_progress() as progress:
+            outcome = soak(
+                self._workload,
+                commands,
+                transport,
+                writer,
+                claim=self._claim,
+                look=self._begin_look,
+                clock=clock,
+                longest_s=longest_s,
+                resumed=earlier,
+                traced=traced,
+                progress=progress,
+                news=_news,
+            )
+        self._aside.shutdown()
+        return outcome
+
+    def report(self) -> tuple[Report, float | None]:
+        """The report on all parts, and the claim in bytes per cycle where that is known."""
+        from heaptrail.interpret import Terms, interpret
+        from heaptrail.parts import parts_of
+        from heaptrail.reading import ReadOptions
+
+        settings = self._claim.settings
+        tolerance = settings.tolerate_bytes_per_cycle
+        if tolerance is None and self._claim.bytes_per_unit is not None:
+            tolerance = self._look().tolerance
+        terms = Terms(
+            tolerate_bytes_per_cycle=tolerance,
+            confidence=settings.confidence,
+            largest_single_loss_bytes=settings.largest_single_loss_bytes,
+            warmup_cycles=settings.warmup_cycles,
+        )
+        interpretation = msgspec.structs.replace(self._interpretation, terms=terms)
+        return interpret(list(parts_of(self._base).values()), ReadOptions(), interpretation), tolerance
+
+    def _begin_look(self) -> Future[Look]:
+        return self._aside.submit(self._look)
+
+    def _look(self) -> Look:
+        from heaptrail.parts import parts_of
+        from heaptrail.procedures.claim import take_look
+
+        return take_look(list(parts_of(self._base).values()), self._claim)
+
+
+def _resumed(parts: list[Path], fresh: CaptureHeader) -> tuple[CaptureHeader, float, float]:
+    """The head of the next part, seconds since the run's start, and seconds of it that were spent recording."""
+    from heaptrail.errors import UsageError
+    from heaptrail.reading.runs import recorded_s
+
+    run, started_unix_s, used_s, last_s = recorded_s(parts)
+    if run is None:
+        raise UsageError(
+            f"{parts[0].name} is no part of a soak", try_this="another name with --capture, or go on without --resume"
+        )
+    now_s = fresh.started_unix_s or 0.0
+    offset_s = max(last_s, now_s - started_unix_s if started_unix_s else last_s)
+    header = msgspec.structs.replace(fresh, run=run, resumed=True)
+    return header, offset_s, used_s
+
+
+def _terms(workload: Workload, confidence: float | None, largest_single_loss: int | None) -> JudgeSettings:
+    settings = workload.judge_settings()
+    if confidence is not None:
+        settings = msgspec.structs.replace(settings, confidence=confidence)
+    if largest_single_loss is not None:
+        settings = msgspec.structs.replace(settings, largest_single_loss_bytes=largest_single_loss)
+    return settings
+
+
+def _seconds(text: str) -> float:
+    """From `90s`, `30m`, `10h`, `3d`."""
+    from heaptrail.errors import UsageError
+
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*(s|min|m|h|d)\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"--for {text!r} is no length of time", try_this="90s, 30m, 10h or 3d")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+def _news(text: str) -> None:
+    stamp = time.strftime("%H:%M:%S")
+    sys.stderr.write(f"{stamp} {text}\n")
+    sys.stderr.flush()
+
+
+def _tell(outcome: SoakOutcome, capture: Path) -> None:
+    """What was not as planned, on standard error."""
+    from heaptrail.parts import parts_of
+
+    for note in outcome.notes:
+        sys.stderr.write(f"note: {note}\n")
+    parts = list(parts_of(capture).values())
+    if parts:
+        more = f" and {len(parts) - 1} parts before it" if len(parts) > 1 else ""
+        sys.stderr.write(f"recorded {parts[-1]}{more}\n")
+    if outcome.error is not None:
+        sys.stderr.write(f"heaptrail: {outcome.error.sentence}\ntry: {outcome.error.try_this}\n")
+    elif outcome.interrupted:
+        sys.stderr.write("heaptrail: interrupted; --resume goes on with this run\n")
+    elif outcome.time_over:
+        sys.stderr.write("the time given with --for is over\n")
+
+
+def _earlier(baseline: Path | None) -> Report | None:
+    if baseline is None:
+        return None
+    from heaptrail.errors import UsageError
+    from heaptrail.reports.jsonfile import load_report
+
+    try:
+        return load_report(baseline.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{baseline} cannot be read: {error.strerror}", try_this="a report that --output FILE.json wrote"
+        ) from error
+
+
+def _conclude(report: Report, claim: Claim, tolerance: float | None, earlier: Report | None, *, to: TextIO) -> None:
+    """The comparison with the earlier run, and the sentence that may be quoted, last."""
+    from heaptrail.compare import compare
+    from heaptrail.procedures.claim import claim_sentence
+
+    if earlier is not None:
+        comparison = compare(earlier, report)
+        lines = [
+            f"Compared with the baseline: {comparison.headline}",
+            *(f"  {reason}" for reason in comparison.reasons),
+        ]
+        to.write("".join(f"{line}\n" for line in lines))
+    _, sentence = claim_sentence(report, claim, tolerance=tolerance)
+    to.write(f"{sentence}\n")
+    to.flush()
+
+
+def _status(outcome: SoakOutcome, report: Report) -> int:
+    from heaptrail.cli.output import EXIT_STATUS
+
+    if outcome.interrupted:
+        return INTERRUPTED
+    if outcome.error is not None:
+        return outcome.error.exit_status
+    return EXIT_STATUS[report.verdict]
