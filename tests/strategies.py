@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from heaptrail.model.evidence import Evidence, FootprintRule, LiveDump
-from heaptrail.model.observations import Block, Dump, HeapSample, RawFrame
+from heaptrail.model.observations import Block, Dump, Event, HeapSample, RawFrame
 from heaptrail.model.report import SCHEMA, Report
 from heaptrail.model.verdict import JudgeSettings
 
@@ -219,6 +219,21 @@ def live_dumps() -> st.SearchStrategy[LiveDump]:
     )
 
 
+def events() -> st.SearchStrategy[Event]:
+    return st.builds(
+        Event,
+        line=st.integers(1, 10_000),
+        boot=st.integers(1, 3),
+        cycle=st.none() | _SMALL,
+        t_s=_TIMES,
+        op=st.sampled_from(["alloc", "free", "realloc"]),
+        address=st.integers(0, 20),
+        new_address=st.none() | st.integers(0, 20),
+        size_bytes=st.none() | st.integers(0, 5_000),
+        frames=st.sampled_from([(), *_STACKS]),
+    )
+
+
 def evidences() -> st.SearchStrategy[Evidence]:
     """Evidence with contradictory moments, repeated dumps and missing fields: whatever a broken log may leave."""
     rules = st.builds(
@@ -231,6 +246,7 @@ def evidences() -> st.SearchStrategy[Evidence]:
         Evidence,
         samples=st.lists(heap_samples(), max_size=60).map(tuple),
         dumps=st.lists(live_dumps(), max_size=6).map(tuple),
+        events=st.lists(events(), max_size=40).map(tuple),
         footprint=st.none() | rules,
         cycles_from=st.sampled_from([None, "marks"]),
         boots=st.integers(1, 3),

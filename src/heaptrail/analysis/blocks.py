@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from heaptrail.analysis.bounds import spent_alpha, unseen_loss
 from heaptrail.analysis.classes import Classified, Repetition, classify, repetition_of
 from heaptrail.analysis.cohorts import Cohort, Window, cohort_of, window_of
+from heaptrail.analysis.replay import dumps_from_events
 from heaptrail.analysis.sites import SiteHistory, footprint_of, histories
 from heaptrail.model.verdict import SiteVerdict
 
@@ -70,8 +71,11 @@ class BlockView:
 
 
 def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | None) -> BlockView | None:
-    """Judge every site of the listings, with the heap's own fall as a witness; None without a listing."""
-    found = histories(evidence.dumps, evidence.footprint)
+    """Judge every site of the listings, with the heap's own fall as a witness; None without a listing.
+
+    Where there are no listings, a stream of allocations and frees takes their place.
+    """
+    found = histories(evidence.dumps or dumps_from_events(evidence.events), evidence.footprint)
     if found is None:
         return None
     warmup = float(settings.warmup_cycles) if found.unit == "cycle" else 0.0
