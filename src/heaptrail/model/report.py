@@ -66,6 +66,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[tuple[int | None, int], ...] = ()
     tasks: tuple[str, ...] = ()
     addresses: tuple[int, ...] = ()
+    unreachable_blocks: int | None = None
+    """Of a RAM image: how many of them nothing points to; None where that is unknown."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

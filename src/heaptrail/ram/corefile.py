@@ -1,0 +1,90 @@
+"""ELF core files: memory from their PT_LOAD segments, registers from their NT_PRSTATUS notes.
+
+What Linux writes (core(5), `struct elf_prstatus`), gdb's gcore, QEMU's dump-guest-memory, and ESP-IDF's and Zephyr's
+core dumps once their own tools have turned them into ELF. Other notes are passed over.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING
+
+from heaptrail.errors import EvidenceError, FormatError
+from heaptrail.limits import DEFAULT_LIMITS
+from heaptrail.ram.memory import Piece, Registers
+from heaptrail.symbols.elftables import PT_LOAD, PT_NOTE, read_tables
+from heaptrail.units import format_address
+
+if TYPE_CHECKING:
+    from heaptrail.ram.firmware import Firmware
+
+_ET_CORE = 4
+_NT_PRSTATUS = 1
+_MAX_REGISTERS = 64
+_MAX_CPUS = 4_096
+_STACK_POINTERS = {3: 15, 40: 13, 62: 19, 183: 31, 243: 2}
+"""Where the stack pointer is among the general registers, by e_machine (the kernel's user_regs_struct of each)."""
+_GENERAL_REGISTERS = {3: 17, 40: 18, 62: 27, 183: 34, 243: 32}
+
+
+def read_core(data: bytes, name: str, firmware: Firmware) -> tuple[list[Piece], list[Registers]]:
+    """The memory and the registers in a core file.
+
+    Raises:
+        FormatError: It is no core file, or is cut.
+        EvidenceError: It is of another kind of CPU than the ELF.
+    """
+    tables = read_tables(io.BytesIO(data), name, len(data), DEFAULT_LIMITS)
+    if tables.type != _ET_CORE:
+        raise FormatError(
+            f"{name} is an ELF program, not a core file",
+            try_this="the RAM image as IMAGE, and the program with --elf",
+        )
+    if tables.bits // 8 != firmware.word_bytes or tables.order != firmware.order:
+        raise EvidenceError(
+            f"{name} is of a {tables.bits}-bit CPU, but {firmware.name} of a {firmware.word_bytes * 8}-bit one",
+            try_this="the ELF of the very build that ran",
+        )
+    view = memoryview(data)
+    pieces: list[Piece] = []
+    registers: list[Registers] = []
+    for segment in tables.segments:
+        end = segment.offset + segment.file_size
+        if segment.type in (PT_LOAD, PT_NOTE) and end > len(data):
+            raise FormatError(
+                f"{name}: cut off: memory at {format_address(segment.address)} should be at bytes {segment.offset:,} "
+                f"to {end:,}, the file ends at {len(data):,}",
+                try_this="the core file copied whole",
+            )
+        if segment.type == PT_LOAD and segment.file_size:
+            pieces.append(Piece(segment.address, view[segment.offset : end]))
+        elif segment.type == PT_NOTE:
+            registers += _registers(view[segment.offset : end], tables.order, tables.bits, tables.machine)
+    if not pieces:
+        raise FormatError(f"{name} holds no memory", try_this="a core file with the writable memory in it")
+    return pieces, registers
+
+
+def _registers(notes: memoryview, order: str, bits: int, machine: int) -> list[Registers]:
+    """One set for each NT_PRSTATUS note; pr_reg begins behind the signal and time fields."""
+    head = struct.Struct(order + "III")
+    word = bits // 8
+    start, pid_at = (112, 32) if word == 8 else (72, 24)
+    count = _GENERAL_REGISTERS.get(machine, _MAX_REGISTERS)
+    found: list[Registers] = []
+    at = 0
+    while at + head.size <= len(notes) and len(found) < _MAX_CPUS:
+        name_size, data_size, kind = head.unpack_from(notes, at)
+        data_at = at + head.size + -(-name_size // 4) * 4
+        name, body = bytes(notes[at + head.size :][:name_size]), notes[data_at : data_at + data_size]
+        at = data_at + -(-data_size // 4) * 4
+        if kind != _NT_PRSTATUS or name != b"CORE\0" or len(body) < start + word:
+            continue
+        held = min(count, (len(body) - start) // word)
+        values = struct.unpack_from(order + ("Q" if word == 8 else "I") * held, body, start)
+        index = _STACK_POINTERS.get(machine)
+        stack_pointer = values[index] if index is not None and index < held else 0
+        (pid,) = struct.unpack_from(order + "I", body, pid_at)
+        found.append(Registers(f"thread {pid}" if pid else f"CPU {len(found)}", values, stack_pointer))
+    return found

@@ -1,0 +1,241 @@
+"""One image looked at from end to end: its heap, its tasks, and for every live block whether anything points to it."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from heaptrail.errors import EvidenceError, UsageError
+from heaptrail.ram import HEAPS, KERNELS
+from heaptrail.ram.heaps import HeapWalk
+from heaptrail.ram.heaps.places import BUILD_ADVICE
+from heaptrail.ram.images import Image
+from heaptrail.ram.intervals import Interval, total, without
+from heaptrail.ram.kernels import TaskList, TaskStack
+from heaptrail.ram.reach import MASKED, UNREACHABLE, Reach, Roots, find_reach
+from heaptrail.ram.stacks import Stacks, find_stacks
+from heaptrail.registry import resolve
+from heaptrail.units import format_address, format_bytes, plural
+
+if TYPE_CHECKING:
+    from heaptrail.ram.firmware import Firmware
+    from heaptrail.ram.heaps import HeapLayout
+    from heaptrail.ram.kernels import Kernel
+    from heaptrail.ram.memory import Memory
+
+_AGENT_MARK = "ht_on_malloc"
+_AGENT_TABLES = ("ht", "ht_*")
+"""This project's agent keeps its records in these; they point to every block that it tracks."""
+_CODE_SAMPLE_BYTES = 65_536
+_CODE_MAY_DIFFER = 0.02
+"""Share of code bytes that breakpoints and patched literals may have changed."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user says about the image.
+
+    Args:
+        heap: The heap's symbol or ranges, None to find it.
+        layout: Name of the heap's layout, None to recognise it.
+        exclude: Variables (patterns as in a shell) and `0xSTART+0xSIZE` ranges that are no roots.
+        keep: Addresses that the firmware holds in a way that no scan can see.
+        allow_mismatch: Go on although the image's code is not the ELF's.
+    """
+
+    heap: str | None = None
+    layout: str | None = None
+    exclude: tuple[str, ...] = ()
+    keep: tuple[int, ...] = ()
+    allow_mismatch: bool = False
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What one image shows.
+
+    Args:
+        image: Where it comes from.
+        heap: The heap as it stood.
+        tasks: The kernel's tasks, empty where no kernel was recognised.
+        stacks: All stacks that are known.
+        reach: The state of each live block.
+        roots_missing_bytes: Writable memory of the ELF that the image does not hold; pointers may be there.
+        problems: Sentences `(what, text)` that every report must show.
+    """
+
+    image: Image
+    heap: HeapWalk
+    tasks: tuple[TaskStack, ...]
+    stacks: Stacks
+    reach: Reach
+    roots_missing_bytes: int
+    problems: tuple[tuple[str, str], ...]
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether every place that could hold a pointer was scanned, so that an unreachable block is lost."""
+        return not self.roots_missing_bytes and not self.missing_heap
+
+    @property
+    def missing_heap(self) -> bool:
+        """Whether part of the heap is not in the image."""
+        memory = self.image.memory.intervals
+        return bool(without(self.heap.place.arenas, memory))
+
+    def with_state(self, state: int) -> list[int]:
+        """Indexes of the blocks in this state."""
+        return [index for index, found in enumerate(self.reach.states) if found == state]
+
+
+def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
+    """Walk the heap of an image, find its stacks, mark and sweep.
+
+    Raises:
+        EvidenceError: ELF and image do not belong together, or the heap cannot be found.
+        UsageError: The user's `--heap`, `--exclude` or layout cannot be used.
+    """
+    problems: list[tuple[str, str]] = []
+    _check_code(image.memory, firmware, question, problems)
+    layout = _layout(firmware, question)
+    place = layout.place(firmware, image.memory, question.heap)
+    heap = layout.walk(firmware, image.memory, place)
+    if heap.corrupt and not heap.live and not heap.free:
+        raise EvidenceError(f"no block of {place.name} can be read: {heap.corrupt[0].text}", try_this=BUILD_ADVICE)
+    problems += [("corrupt", item.text) for item in heap.corrupt]
+    found = _tasks(firmware, image)
+    problems += [("kernel", text) for text in found.problems]
+    stacks = find_stacks(firmware, found.tasks, image.registers, heap.live)
+    tables = _excluded(firmware, question)
+    _tell_excluded(tables, problems)
+    roots = Roots(
+        memory=tuple(without(image.memory.intervals, firmware.readable_only)),
+        heap=place.arenas,
+        untrusted=heap.untrusted,
+        excluded=(*stacks.dead, *(interval for _, interval in tables)),
+        doubtful=tuple(stacks.doubtful),
+        registers=image.registers,
+        kept=question.keep,
+    )
+    missing = total(without(without(firmware.writable, image.memory.intervals), place.arenas))
+    _tell_missing(image, missing, found, problems)
+    problems += [("image", note) for note in image.notes]
+    return Survey(
+        image=image,
+        heap=heap,
+        tasks=found.tasks,
+        stacks=stacks,
+        reach=find_reach(image.memory, heap.live, roots),
+        roots_missing_bytes=missing,
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def _layout(firmware: Firmware, question: Question) -> HeapLayout:
+    if question.layout is not None:
+        chosen: HeapLayout = resolve(HEAPS, question.layout, kind="heap layout")()
+        return chosen
+    for name in HEAPS:
+        layout: type[HeapLayout] = resolve(HEAPS, name, kind="heap layout")
+        if layout.recognise(firmware):
+            return layout()
+    raise EvidenceError(
+        f"{firmware.name} has no heap that heaptrail knows ({', '.join(HEAPS)}) by its symbols",
+        try_this="the unstripped ELF; heap_1 frees nothing and so has no leaks to find",
+    )
+
+
+def _tasks(firmware: Firmware, image: Image) -> TaskList:
+    for name in KERNELS:
+        kernel: type[Kernel] = resolve(KERNELS, name, kind="kernel")
+        if kernel.recognise(firmware):
+            return kernel().tasks(firmware, image.memory, image.registers)
+    return TaskList(tasks=())
+
+
+def _check_code(memory: Memory, firmware: Firmware, question: Question, problems: list[tuple[str, str]]) -> None:
+    """Where the image holds the program's code it must be the ELF's."""
+    for first, end in firmware.code_sections():
+        count = min(end - first, _CODE_SAMPLE_BYTES)
+        there, ours = memory.read(first, count), firmware.constant(first, count)
+        if there is None or ours is None:
+            continue
+        different = sum(a != b for a, b in zip(there, ours, strict=True))
+        if different <= _CODE_MAY_DIFFER * count:
+            continue
+        sentence = (
+            f"the image's code at {format_address(first)} is not that of {firmware.name}: {different:,} of {count:,} "
+            f"bytes differ"
+        )
+        if not question.allow_mismatch:
+            raise EvidenceError(sentence, try_this=BUILD_ADVICE + "; or --allow-mismatch to go on with a warning")
+        problems.append(("elf_mismatch", sentence))
+        return
+
+
+def _excluded(firmware: Firmware, question: Question) -> list[tuple[str, Interval]]:
+    """Tables of a tracer, and what the user excludes."""
+    patterns = [*(_AGENT_TABLES if firmware.function(_AGENT_MARK) is not None else ())]
+    found: list[tuple[str, Interval]] = []
+    for given in question.exclude:
+        start, plus, size = given.partition("+")
+        if start[:2].lower() == "0x" and plus:
+            try:
+                found.append((given, (int(start, 16), int(start, 16) + int(size, 0))))
+            except ValueError:
+                raise UsageError(f"--exclude {given}: no range", try_this="0xSTART+0xSIZE") from None
+        else:
+            patterns.append(given)
+    matched: set[str] = set()
+    for variable in firmware.variables():
+        for pattern in patterns:
+            if fnmatchcase(variable.name, pattern):
+                matched.add(pattern)
+                found.append((variable.name, (variable.address, variable.address + variable.size)))
+                break
+    unmatched = [given for given in question.exclude if given in patterns and given not in matched]
+    if unmatched:
+        raise UsageError(
+            f"--exclude {unmatched[0]}: {firmware.name} has no variable of this name",
+            try_this="a variable's name, with * for any letters, or 0xSTART+0xSIZE",
+        )
+    return found
+
+
+def _tell_excluded(tables: list[tuple[str, Interval]], problems: list[tuple[str, str]]) -> None:
+    if tables:
+        size = sum(end - first for _, (first, end) in tables)
+        names = ", ".join(dict.fromkeys(name for name, _ in tables))
+        text = f"{names} ({format_bytes(size)}) is a tracer's table or excluded: pointers in it were not counted"
+        problems.append(("excluded", text))
+
+
+def _tell_missing(image: Image, missing: int, found: TaskList, problems: list[tuple[str, str]]) -> None:
+    if missing:
+        text = (
+            f"{image.name} lacks {format_bytes(missing)} of the memory that the program may write; a pointer may be "
+            f"there, so no block is called lost"
+        )
+        problems.append(("roots_missing", text))
+    if not image.registers:
+        text = "the image has no registers: a block that only a register held at that moment looks unreachable"
+        problems.append(("no_registers", text))
+    if not found.tasks and not image.registers:
+        text = (
+            "no task list was found and no registers: stacks in the heap were scanned whole, so that pointers in dead "
+            "frames may hide lost blocks"
+        )
+        problems.append(("stacks_whole", text))
+    unknown = sum(1 for task in found.tasks if task.stack_pointer is None)
+    if unknown:
+        text = (
+            f"the stack pointer of {plural(unknown, 'running task')} is unknown: the whole stack was scanned, and "
+            f"blocks that only it reaches are called possibly masked"
+        )
+        problems.append(("stack_unknown", text))
+
+
+def state_counts(found: Survey) -> tuple[int, int]:
+    """How many blocks are unreachable, and how many possibly masked."""
+    states = found.reach.states
+    return states.count(UNREACHABLE), states.count(MASKED)
