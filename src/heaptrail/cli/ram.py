@@ -19,63 +19,75 @@ if TYPE_CHECKING:
     from heaptrail.ram.survey import Survey
 
 
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...",
+        help="RAM images, oldest first: raw (IMAGE@0xBASE), Intel HEX, SREC, ELF core, or gdb:HOST:PORT. "
+        "Parts of one moment are joined by commas.",
+    ),
+]
+Elf = Annotated[Path, typer.Option("--elf", help="The ELF of the build that ran, not stripped.")]
+Base = Annotated[str | None, typer.Option("--base", metavar="0xADDR", help="Address of a raw image's first byte.")]
+Heap = Annotated[
+    str | None,
+    typer.Option(
+        "--heap",
+        metavar="WHERE",
+        help="The heap's array, table of regions, or 0xSTART+0xSIZE,...",
+        show_default="found by its symbols",
+    ),
+]
+Layout = Annotated[
+    str | None, typer.Option("--layout", help="The heap's layout (heap_2, heap_4, heap_5).", show_default="found")
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="WHAT", help="A variable or 0xSTART+0xSIZE that holds no real pointers."),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", metavar="0xADDR", help="A block that is in use though nothing shows it."),
+]
+Why = Annotated[
+    list[str] | None,
+    typer.Option("--why", metavar="0xADDR", help="Print what keeps this block alive, instead of the report."),
+]
+ListBlocks = Annotated[
+    str | None,
+    typer.Option("--list", metavar="STATE", help="Print unreachable, masked or all blocks instead of the report."),
+]
+CyclesApart = Annotated[
+    int | None, typer.Option("--cycles-apart", min=1, help="Rounds of the workload between two images.")
+]
+CycleCounter = Annotated[
+    str | None,
+    typer.Option("--cycle-counter", metavar="NAME", help="The firmware's own counter of rounds, an integer."),
+]
+Watch = Annotated[int, typer.Option("--watch", metavar="N", min=1, help="Take N images from a gdb server.")]
+Every = Annotated[float, typer.Option("--every", metavar="SECONDS", min=0, help="Between two images of --watch.")]
+CycleAt = Annotated[
+    str | None,
+    typer.Option("--cycle-at", metavar="FUNCTION", help="Take each image of --watch when this function is called."),
+]
+
+
 def ram_command(
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE...",
-            help="RAM images, oldest first: raw (IMAGE@0xBASE), Intel HEX, SREC, ELF core, or gdb:HOST:PORT. "
-            "Parts of one moment are joined by commas.",
-        ),
-    ],
+    images: Images,
     *,
-    elf: Annotated[Path, typer.Option("--elf", help="The ELF of the build that ran, not stripped.")],
-    base: Annotated[
-        str | None, typer.Option("--base", metavar="0xADDR", help="Address of a raw image's first byte.")
-    ] = None,
-    heap: Annotated[
-        str | None,
-        typer.Option(
-            "--heap",
-            metavar="WHERE",
-            help="The heap's array, table of regions, or 0xSTART+0xSIZE,...",
-            show_default="found by its symbols",
-        ),
-    ] = None,
-    layout: Annotated[
-        str | None, typer.Option("--layout", help="The heap's layout (heap_2, heap_4, heap_5).", show_default="found")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="WHAT", help="A variable or 0xSTART+0xSIZE that holds no real pointers."),
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option("--keep", metavar="0xADDR", help="A block that is in use though nothing shows it."),
-    ] = None,
-    why: Annotated[
-        list[str] | None,
-        typer.Option("--why", metavar="0xADDR", help="Print what keeps this block alive, instead of the report."),
-    ] = None,
-    list_blocks: Annotated[
-        str | None,
-        typer.Option("--list", metavar="STATE", help="Print unreachable, masked or all blocks instead of the report."),
-    ] = None,
-    cycles_apart: Annotated[
-        int | None, typer.Option("--cycles-apart", min=1, help="Rounds of the workload between two images.")
-    ] = None,
-    cycle_counter: Annotated[
-        str | None,
-        typer.Option("--cycle-counter", metavar="NAME", help="The firmware's own counter of rounds, an integer."),
-    ] = None,
-    watch: Annotated[int, typer.Option("--watch", metavar="N", min=1, help="Take N images from a gdb server.")] = 1,
-    every: Annotated[
-        float, typer.Option("--every", metavar="SECONDS", min=0, help="Between two images of --watch.")
-    ] = 10.0,
-    cycle_at: Annotated[
-        str | None,
-        typer.Option("--cycle-at", metavar="FUNCTION", help="Take each image of --watch when this function is called."),
-    ] = None,
+    elf: Elf,
+    base: Base = None,
+    heap: Heap = None,
+    layout: Layout = None,
+    exclude: Exclude = None,
+    keep: Keep = None,
+    why: Why = None,
+    list_blocks: ListBlocks = None,
+    cycles_apart: CyclesApart = None,
+    cycle_counter: CycleCounter = None,
+    watch: Watch = 1,
+    every: Every = 10.0,
+    cycle_at: CycleAt = None,
     output_format: options.Format = None,
     output: options.Output = None,
     tolerate: options.Tolerate = None,
@@ -103,24 +115,19 @@ def ram_command(
     taken = _images(images, firmware, base, watch=watch, every_s=every, cycle_at=cycle_at)
     surveys = examine(taken, firmware, question)
     rule = CycleRule(apart=cycles_apart or (1 if cycle_at else None), counter=cycle_counter)
-    report = report_on(
-        surveys,
-        firmware,
-        _settings(tolerate, confidence),
-        rule,
-        options=_told(
-            {
-                "--elf": elf.name,
-                "--base": base,
-                "--heap": heap,
-                "--layout": layout,
-                "--exclude": ", ".join(exclude or ()) or None,
-                "--keep": ", ".join(keep or ()) or None,
-                "--cycles-apart": cycles_apart,
-                "--cycle-counter": cycle_counter,
-            }
-        ),
+    told = _told(
+        {
+            "--elf": elf.name,
+            "--base": base,
+            "--heap": heap,
+            "--layout": layout,
+            "--exclude": ", ".join(exclude or ()) or None,
+            "--keep": ", ".join(keep or ()) or None,
+            "--cycles-apart": cycles_apart,
+            "--cycle-counter": cycle_counter,
+        }
     )
+    report = report_on(surveys, firmware, _settings(tolerate, confidence), rule, options=told)
     if addresses or states:
         _answer(surveys[-1], firmware, addresses, states)
     else:
