@@ -136,7 +136,8 @@ def _survivors(cohort: Cohort, found: Histories, mine: SpanBlocks) -> str:
     unit = unit_word(found)
     born = f"{plural(cohort.survivors, 'block')} born in {cohort.events} different {unit}s"
     if mine.deaths == 0:
-        return f"{born}, none ever freed, the oldest {cohort.oldest:,.0f} {unit}s old, and still arriving."
+        freed = "none freed while the workload ran" if mine.freed_at_stop else "none ever freed"
+        return f"{born}, {freed}, the oldest {cohort.oldest:,.0f} {unit}s old, and still arriving."
     return (
         f"{born} are still there, the oldest {cohort.oldest:,.0f} {unit}s old; the oldest block that this site ever "
         f"freed was {mine.oldest_death:,.1f} {unit}s old."
