@@ -77,8 +77,10 @@ class Dialect(Protocol):
         triggers: Substrings, as bytes; a line that holds none of them is not fed unless `wants` is above 0. This is
             what makes long logs fast, so a trigger is a word that ordinary log lines do not hold.
 
-    Two more a dialect may have:
+    Three more a dialect may have:
         companions: Names of dialects that are asked too when the user names this one, since its console speaks both.
+        due: Number of a line that must be fed whatever it holds, if none is before, since something is over then; None
+            where nothing is open. It costs less than `wants`, which asks for all the lines until there.
         holds: True while the lines are this dialect's alone, as between its own begin and end lines.
     """
 

@@ -112,7 +112,12 @@ class Ameba:
     @property
     def wants(self) -> int:
         """Lines to be fed whatever they hold."""
-        return self._figures.wants
+        return 0
+
+    @property
+    def due(self) -> int | None:
+        """The line at which an open sample is over."""
+        return self._figures.due
 
     def feed(self, line: Line) -> Iterable[AnyObservation]:
         """What this line completes."""

@@ -42,6 +42,9 @@ class Figures:
     Args:
         dialect: Its name.
         layouts: The first whose figure is on a line takes it.
+
+    Attributes:
+        due: The line at which a sample is given out if no figure comes before, None while none is open.
     """
 
     def __init__(self, dialect: str, *layouts: Layout) -> None:
@@ -50,19 +53,13 @@ class Figures:
         self._layout = layouts[0]
         self._where: Place | None = None
         self._found: dict[str, int] = {}
-        self._left = 0
-
-    @property
-    def wants(self) -> int:
-        """Lines to be fed whatever they hold, so that a sample is given out soon after its last figure."""
-        return self._left
+        self.due: int | None = None
 
     def tick(self, line: Line) -> list[AnyObservation]:
-        """A line has passed: what was not continued for long enough is over."""
-        if self._where is None:
+        """This line was reached: what was not continued for long enough is over."""
+        if self._where is None or self.due is None:
             return []
-        self._left -= 1
-        return self.close() if self._left == 0 or self._where["boot"] != line.boot else []
+        return self.close() if line.number >= self.due or self._where["boot"] != line.boot else []
 
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line completes; None when it holds no figure."""
@@ -78,13 +75,13 @@ class Figures:
         if self._where is None:
             self._where = place(line, self._dialect)
         self._found.update(figures)
-        self._left = _LINES
+        self.due = line.number + _LINES
         return found + (self.close() if layout.last in figures else [])
 
     def close(self) -> list[AnyObservation]:
         """The sample that is open, if any."""
         where, figures = self._where, self._found
-        self._where, self._found, self._left = None, {}, 0
+        self._where, self._found, self.due = None, {}, None
         if where is None or len(figures) < self._layout.least:
             return []
         if self._layout.any_of and self._layout.any_of.isdisjoint(figures):

@@ -102,7 +102,12 @@ class Flipper:
     @property
     def wants(self) -> int:
         """Lines to be fed whatever they hold."""
-        return max(self._left, self._figures.wants)
+        return self._left
+
+    @property
+    def due(self) -> int | None:
+        """The line at which an open sample is over."""
+        return self._figures.due
 
     def feed(self, line: Line) -> Iterable[AnyObservation]:
         """What this line completes."""

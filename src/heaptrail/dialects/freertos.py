@@ -119,13 +119,18 @@ class FreeRtos:
         del limits  # nothing is kept from line to line but one sample and a count
         self._figures = Figures(self.name, _FIELDS, _WORDS, _CALLS)
         self._left = 0
-        self._tina_left = 0
+        self._tina_until = 0
         self._in_bytes = False
 
     @property
     def wants(self) -> int:
         """Lines to be fed whatever they hold."""
-        return max(self._left, self._tina_left, self._figures.wants)
+        return self._left
+
+    @property
+    def due(self) -> int | None:
+        """The line at which an open sample is over."""
+        return self._figures.due
 
     def feed(self, line: Line) -> Iterable[AnyObservation]:
         """What this line completes."""
@@ -141,7 +146,7 @@ class FreeRtos:
 
     def _table(self, line: Line) -> list[AnyObservation] | None:
         text = line.text
-        if self._heading(text):
+        if self._heading(line):
             return []
         tabbed = _TABBED.search(text) is not None
         if not tabbed and self._left == 0:
@@ -154,13 +159,15 @@ class FreeRtos:
             return None
         return self._row(line, match, is_alone=self._left == 0)
 
-    def _heading(self, text: str) -> bool:
+    def _heading(self, line: Line) -> bool:
         """Whether this line is a table's heading, or a row of another reader's table."""
+        text = line.text
         header = _HEADER.match(text)
         if _TINA.search(text):
-            self._left, self._tina_left = 0, _TINA_LINES
-        elif self._tina_left:
-            self._tina_left = _ROW_LINES if header or _ROW_BEGINS.match(text) else self._tina_left - 1
+            self._left, self._tina_until = 0, line.number + _TINA_LINES
+        elif line.number <= self._tina_until:
+            if header or _ROW_BEGINS.match(text):
+                self._tina_until = line.number + _ROW_LINES
         elif _RUN_TIME.match(text):
             self._left = 0
         elif header is not None:
@@ -195,7 +202,7 @@ class FreeRtos:
 
     def finish(self) -> Iterable[AnyObservation]:
         """What is still open at the end of the log."""
-        self._left = self._tina_left = 0
+        self._left = self._tina_until = 0
         return self._figures.close()
 
     def footprint(self) -> FootprintRule | None:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from heaptrail.dialects import Line
     from heaptrail.limits import Limits
-    from heaptrail.model.observations import AnyObservation
+    from heaptrail.model.observations import AnyObservation, SizeKind
 
 _BEGIN = re.compile(
-    r"heaptrail: begin (\w+) text=(\d{1,4}) agent=(\S{1,32}) build=(\w{1,40}) .*\bfilters=(\d{1,4}) state=(\w{1,8})"
+    r"heaptrail: begin (\w+) text=(\d{1,4}) agent=(\S{1,32}) build=(\w{1,40}) .*\bfilters=(\d{1,4})"
+    r"(?P<sizes> sizes=block)? state=(\w{1,8})"
 )
 _END = re.compile(r"heaptrail: end (\w+) ((?:\w+=\d{1,10} )+)sum=([0-9A-F]{8})$")
 _FRAME = re.compile(r"(?:backtrace : |(at|freed at|freed before at) )0x((?:[0-9A-F]{8}){1,2})$")
@@ -50,12 +51,13 @@ _FNV_BASIS, _FNV_PRIME = 2166136261, 16777619
 class _Open:
     """A dump that is being printed."""
 
-    def __init__(self, line: Line, what: str, dump: int, filters: int, *, off: bool) -> None:
+    def __init__(self, line: Line, what: str, dump: int, filters: int, *, off: bool, block_sizes: bool) -> None:
         self.where: Place = place(line, "heaptrail")
         self.what = what
         self.dump = dump
         self.filters = filters
         self.off = off
+        self.size_kind: SizeKind = "block" if block_sizes else "requested"
         self.filter_names: list[str] = []
         self.items = 0
         self.size_bytes = 0
@@ -151,7 +153,9 @@ class HeaptrailAgent:
             ]
         if match[1] != "sites":
             self._dumps += 1
-        self._open = _Open(line, match[1], self._dumps, int(match[5]), off=match[6] == "off")
+        self._open = _Open(
+            line, match[1], self._dumps, int(match[5]), off=match[7] == "off", block_sizes=match["sizes"] is not None
+        )
         self._open.add_to_sum(text)
         return found
 
@@ -199,7 +203,7 @@ class HeaptrailAgent:
                 dump=dump.dump,
                 address=address,
                 size_bytes=size_bytes,
-                size_kind="requested",
+                size_kind=dump.size_kind,
                 task=task,
                 frames=dump.frames_of(None),
                 **where,
@@ -277,7 +281,7 @@ class HeaptrailAgent:
             dump=dump.dump,
             address=int(match[1], 16),
             size_bytes=int(match[2], 16),
-            size_kind="requested",
+            size_kind=dump.size_kind,
             task=task,
             task_id=task_id,
             sequence=int(match[6]),

@@ -124,7 +124,12 @@ class Mbed:
     @property
     def wants(self) -> int:
         """Lines to be fed whatever they hold."""
-        return self._statistics.wants
+        return 0
+
+    @property
+    def due(self) -> int | None:
+        """The line at which an open sample is over."""
+        return self._statistics.due
 
     def feed(self, line: Line) -> Iterable[AnyObservation]:
         """What this line completes."""

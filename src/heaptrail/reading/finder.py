@@ -1,17 +1,19 @@
-"""Finds the lines worth looking at, without looking at the others: what makes a long log fast to read."""
+"""Finds the lines worth looking at, without looking at the others: what makes a long log fast to read.
+
+All substrings are searched in one pass, by the automaton of Aho and Corasick in its own library: on a night's log it
+takes three times as long as `grep` with seven words, whatever the number of substrings.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from ahocorasick_rs import BytesAhoCorasick, Implementation
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
-    from heaptrail.reading.pairs import PairSearch
-
-_LARGE_BYTES = 1 << 18
-"""From this size on a block is worth loading numpy for."""
 _FEWEST_LITERAL = 3
 """A shorter literal is met so often that looking at every line costs no more."""
 
@@ -20,43 +22,35 @@ class Finder:
     """Searches blocks of whole lines for substrings.
 
     Args:
-        needles: A line that holds none of them is passed over; each is of two bytes at least.
+        needles: Substrings, none of which holds a line end, and the bits that each stands for. A line that holds none
+            of them is passed over.
         every_line: There is something to be found that no substring tells, so look at every line.
     """
 
-    def __init__(self, needles: Iterable[bytes], *, every_line: bool = False) -> None:
-        wanted = set(needles)
-        self._needles = sorted(n for n in wanted if not any(other in n for other in wanted if other != n))
-        self._pairs: PairSearch | None = None
+    def __init__(self, needles: Mapping[bytes, int], *, every_line: bool = False) -> None:
+        self._bits = list(needles.values())
+        self._search = BytesAhoCorasick(list(needles), implementation=Implementation.DFA)
         self.every_line = every_line
 
-    def line_starts(self, data: bytes) -> list[int]:
-        """Offsets of the lines that hold a needle, in order; `data` begins at the start of a line."""
-        if len(data) >= _LARGE_BYTES:
-            return self._in_large(data)
-        starts: set[int] = set()
-        for needle in self._needles:
-            at = data.find(needle)
-            while at >= 0:
-                starts.add(data.rfind(b"\n", 0, at) + 1)
-                end = data.find(b"\n", at)
-                at = data.find(needle, end) if end >= 0 else -1
-        return sorted(starts)
-
-    def _in_large(self, data: bytes) -> list[int]:
-        if self._pairs is None:
-            from heaptrail.reading.pairs import PairSearch  # noqa: PLC0415 - numpy is slow to load, short logs do without
-
-            self._pairs = PairSearch(self._needles)
-        starts: list[int] = []
-        end = -1
-        for at in self._pairs.positions(data):
-            if at > end:
-                starts.append(data.rfind(b"\n", 0, at) + 1)
-                end = data.find(b"\n", at)
-                if end < 0:
-                    break
-        return starts
+    def lines(self, data: bytes) -> list[tuple[int, int, int]]:
+        """Start, end and bits of the lines that hold a substring, in order; `data` begins at the start of a line."""
+        found: list[tuple[int, int, int]] = []
+        bits = self._bits
+        start, end, held = 0, -1, 0
+        for which, at, _ in self._search.find_matches_as_indexes(data, overlapping=True):
+            if at <= end:
+                held |= bits[which]
+                continue
+            if held:
+                found.append((start, end, held))
+            start = data.rfind(b"\n", 0, at) + 1
+            end = data.find(b"\n", at)
+            if end < 0:
+                end = len(data)
+            held = bits[which]
+        if held:
+            found.append((start, end, held))
+        return found
 
 
 def literal_of(pattern: str) -> str | None:

@@ -28,59 +28,101 @@ class Panel:
     """The dialects of one log.
 
     Attributes:
+        due: Number of the line that one of them wants whatever it holds, if it hears of none before; None for none.
         told: Whether the last line meant something to any of them.
     """
 
-    def __init__(self, dialects: list[Dialect]) -> None:
+    def __init__(self, dialects: list[Dialect], first_bit: int = 1) -> None:
         self.dialects = dialects
         self.told = False
+        self._bits = {dialect.name: first_bit << at for at, dialect in enumerate(dialects)}
         self._order = list(dialects)
-        self._wanting = _wanting(dialects)
+        self._by_bits: dict[int, list[Dialect]] = {}
         self._claims: dict[tuple[int, str], str] = {}
+        self._begin()
+
+    def _begin(self) -> None:
         self._holder: Dialect | None = None
+        self._wanting = {dialect.name: dialect.wants for dialect in self._order if dialect.wants}
+        self._wanting_bits = sum(self._bits[name] for name in self._wanting)
+        self._due: dict[str, int] = {}
+        self.due: int | None = None
 
     @property
     def wants(self) -> bool:
         """Whether any of them wants the next line whatever it holds."""
-        return bool(self._wanting)
+        return self._wanting_bits != 0
 
-    def hear(self, raw: bytes, line: Line, *, promising: bool) -> Found:
+    def needles(self) -> dict[bytes, int]:
+        """Every dialect's triggers, and the bits of those that ask for each."""
+        needles: dict[bytes, int] = {}
+        for dialect in self.dialects:
+            for trigger in dialect.triggers:
+                needles[trigger] = needles.get(trigger, 0) | self._bits[dialect.name]
+        return needles
+
+    def hear(self, line: Line, held: int) -> Found:
         """What each has to say after this line.
 
         Args:
-            raw: The line as it was received.
             line: The line as it is read.
-            promising: The line may hold a trigger; where it cannot, only those are asked that want it anyway.
+            held: The bits of the triggers that stand in the line as it was received.
         """
-        self.told = False
-        wanting = self._wanting
-        if self._holder is not None:
-            asked = [self._holder]
-        elif promising:
-            asked = [each for each in self._order if each.name in wanting or _holds(raw, each.triggers)]
-        else:
-            asked = [each for each in self._order if each.name in wanting]
+        asked = self._asked(held | self._wanting_bits, line.number)
+        told = False
         heard: Found = []
         for dialect in asked:
-            wanted = wanting.pop(dialect.name, 0)
-            found = list(dialect.feed(line))
-            left = dialect.wants
-            if left:
-                wanting[dialect.name] = left
-            if getattr(dialect, "holds", False):
-                self._holder = dialect
-            elif dialect is self._holder:
-                self._holder = None
-            self.told |= bool(found) or left >= max(1, wanted)  # what it does not know uses up its patience
+            found = dialect.feed(line)
+            told |= self._note(dialect)
             if found:
-                heard.append((dialect, found))
+                told = True
+                heard.append((dialect, list(found)))
+        self.told = told
         return self._owned(heard) if heard else heard
+
+    def _asked(self, bits: int, number: int) -> list[Dialect]:
+        if self._holder is not None:
+            return [self._holder]
+        if self.due is not None and self.due <= number:
+            for name, due in self._due.items():
+                if due <= number:
+                    bits |= self._bits[name]
+        asked = self._by_bits.get(bits)
+        if asked is None:  # what is no dialect's makes few combinations
+            asked = self._by_bits[bits] = [each for each in self._order if bits & self._bits[each.name]]
+        return asked
+
+    def _note(self, dialect: Dialect) -> bool:
+        """Keep what only this dialect's feeding can have changed; whether the line meant something to it."""
+        name = dialect.name
+        wanted, left = self._wanting.get(name, 0), dialect.wants
+        if left != wanted:
+            if left:
+                self._wanting[name] = left
+                self._wanting_bits |= self._bits[name]
+            else:
+                del self._wanting[name]
+                self._wanting_bits &= ~self._bits[name]
+        if getattr(dialect, "holds", False):
+            self._holder = dialect
+        elif dialect is self._holder:
+            self._holder = None
+        told = left >= max(1, wanted)  # what it does not know uses up its patience
+        due: int | None = getattr(dialect, "due", None)
+        before = self._due.get(name)
+        if due != before:
+            if due is None:
+                del self._due[name]
+            else:
+                self._due[name] = due
+                told = True
+            self.due = min(self._due.values(), default=None)
+        return told
 
     def finish(self) -> Found:
         """What is still open, at the end of the log or at a reset."""
         heard = [(dialect, list(dialect.finish())) for dialect in self._order]
-        self._holder = None
-        self._wanting = _wanting(self._order)
+        self._begin()
         return self._owned(heard)
 
     def _owned(self, heard: Found) -> Found:
@@ -91,10 +133,15 @@ class Panel:
             mine = [observation for observation in found if self._claim(dialect, observation)]
             owned.append((dialect, mine))
             if any(not isinstance(observation, Task | Problem | Mark) for observation in mine):
-                self._order = [dialect, *(other for other in self._order if other is not dialect)]
+                self._ask_first(dialect)
         while len(self._claims) > _CLAIMS_KEPT:
             del self._claims[next(iter(self._claims))]
         return owned
+
+    def _ask_first(self, dialect: Dialect) -> None:
+        if self._order[0] is not dialect:
+            self._order = [dialect, *(other for other in self._order if other is not dialect)]
+            self._by_bits.clear()
 
     def _claim(self, dialect: Dialect, observation: AnyObservation) -> bool:
         """Whether the observation is this dialect's to make."""
@@ -103,15 +150,3 @@ class Panel:
             return self._claims.get((line, "read"), dialect.name) == dialect.name
         what = observation.what if isinstance(observation, Problem | Mark) else "read"
         return self._claims.setdefault((line, what), dialect.name) == dialect.name
-
-
-def _wanting(dialects: list[Dialect]) -> dict[str, int]:
-    """How many lines each wants, by name; kept here because it changes only when a dialect is fed."""
-    return {dialect.name: dialect.wants for dialect in dialects if dialect.wants}
-
-
-def _holds(raw: bytes, triggers: tuple[bytes, ...]) -> bool:
-    for trigger in triggers:  # noqa: SIM110 - a generator costs three times as much, and this is the inner loop
-        if trigger in raw:
-            return True
-    return False

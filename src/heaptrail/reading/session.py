@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from heaptrail.reading.sources import Chunk, Marker
 
 _FIRST_STAMP_LINES = 50
+_BANNER, _BOOT, _CYCLE, _DIALECTS = 1, 2, 4, 8
+"""What a substring that was found in a line may be: the bits from `_DIALECTS` on are the dialects', in order."""
+_OBSERVED = (HeapSample, Task, Block, Dump, Event)
+"""What shows that the boot goes on."""
 
 
 def make_dialects(name: str, limits: Limits) -> list[Dialect]:
@@ -65,7 +69,7 @@ class Session:
         marked: bool = False,
         first_boot: int = 1,
     ) -> None:
-        self._panel = Panel(dialects)
+        self._panel = Panel(dialects, first_bit=_DIALECTS)
         self._limits = limits
         self._cycle_mark = cycle_mark
         self._boot_mark = boot_mark
@@ -75,11 +79,24 @@ class Session:
         self._timeline = Timeline()
         self._zero_known = False
         self._lowest_free: dict[str | None, int] = {}
-        self._finder = _finder(dialects, [mark for mark in (cycle_mark, boot_mark) if mark is not None])
+        self._cycle_literal = "" if cycle_mark is None else literal_of(cycle_mark.pattern) or ""
+        self._finder = self._make_finder()
         self._t_s: float | None = None
         self.line = 0
         self.cycle_marks = 0
         self.found_by: set[str] = set()
+
+    def _make_finder(self) -> Finder:
+        needles = self._panel.needles()
+        for needle in BANNER_NEEDLES:
+            needles[needle] = needles.get(needle, 0) | _BANNER
+        every_line = False
+        for mark, bit in ((self._cycle_mark, _CYCLE), (self._boot_mark, _BOOT)):
+            literal = None if mark is None else literal_of(mark.pattern)
+            if literal is not None:
+                needles[literal.encode()] = needles.get(literal.encode(), 0) | bit
+            every_line |= mark is not None and literal is None
+        return Finder(needles, every_line=every_line)
 
     @property
     def boot(self) -> int:
@@ -91,26 +108,30 @@ class Session:
         data = chunk.data
         if not self._zero_known and not chunk.times_s:
             self._find_zero(data)
-        starts = self._finder.line_starts(data)
-        at, position = 0, 0
-        while position < len(data):
-            while at < len(starts) and starts[at] < position:
-                at += 1
-            if self._finder.every_line or self._panel.wants:
-                start = position
-            elif at < len(starts):
-                start = starts[at]
-            else:
-                break
-            promising = at < len(starts) and starts[at] == start
-            self.line += data.count(b"\n", position, start) + 1
-            end = data.find(b"\n", start)
-            cut = chunk.cut_line and end < 0
-            end = end if end >= 0 else len(data)
-            position = end + 1
-            yield from self._line(data[start:end], chunk.time_at(start), promising=promising, cut=cut)
-        if position < len(data):
-            self.line += data.count(b"\n", position) + (not data.endswith(b"\n"))
+        position = 0
+        for start, end, held in [*self._finder.lines(data), (len(data), len(data), 0)]:
+            while position < start and (position := self._skip(data, position, start)) < start:
+                stop = data.find(b"\n", position)
+                if stop < 0:
+                    stop = len(data)
+                yield from self._line(chunk, position, stop, 0)
+                position = stop + 1
+            if held:
+                yield from self._line(chunk, start, end, held)
+                position = end + 1
+
+    def _skip(self, data: bytes, position: int, stop: int) -> int:
+        """Pass over the lines before `stop` that nobody wants; where the next wanted one begins."""
+        panel = self._panel
+        if self._finder.every_line or panel.wants:
+            return position
+        if panel.due is None:
+            self.line += data.count(b"\n", position, stop) + (stop == len(data) and not data.endswith(b"\n"))
+            return stop
+        while position < stop and self.line + 1 < panel.due:
+            position = data.find(b"\n", position) + 1 or len(data)
+            self.line += 1
+        return position
 
     def _find_zero(self, data: bytes) -> None:
         """Let time begin with the first stamp of the log, not with the first line that is looked at."""
@@ -126,69 +147,97 @@ class Session:
             position = end + 1
         self._zero_known = True
 
-    def _line(self, raw: bytes, t_s: float | None, *, promising: bool, cut: bool) -> Iterator[AnyObservation]:
+    def _line(self, chunk: Chunk, start: int, end: int, held: int) -> list[AnyObservation]:
+        """What one line says; `held` are the bits of the substrings that were found in it."""
+        self.line += 1
+        raw = chunk.data[start:end]
+        found: list[AnyObservation] = []
         if len(raw) > self._limits.line_bytes:
             raw = raw[: self._limits.line_bytes]
-            yield self._problem("long_line", f"line {self.line} is longer than {len(raw):,} bytes and was cut there")
+            text = f"line {self.line} is longer than {len(raw):,} bytes and was cut there"
+            found.append(self._problem("long_line", text))
         prefixed = strip_prefixes(clean(raw))
-        moment = self._timeline.at(prefixed)
-        self._t_s = t_s if t_s is not None else moment.t_s
-        if moment.jump is not None:
-            yield self._problem("clock_jump", moment.jump)
         text = prefixed.text
-        name = banner(text)
-        if self._boot_mark is not None and self._boot_mark.search(text):
-            yield from self._reset("boot mark", text.strip()[:80])
-        elif name is not None:
-            yield from self._reset(name, name)
-        if moment.reset is not None:
-            yield from self._reset("clock", "clock began anew", why=moment.reset)
-        if self._cycle_mark is not None and self._cycle_mark.search(text):
-            yield self._cycle_ends(text.strip()[:80])
-        line = Line(text, self.line, self.boot, self._cycle, self._t_s)
-        for dialect, found in self._panel.hear(raw, line, promising=promising):
-            yield from self._heard(dialect, found)
-        if cut and self._panel.told:
-            yield self._problem("cut_line", "the last line has no line end, so the log may have been cut there")
+        t_s = chunk.time_at(start) if chunk.times_s else None
+        reset = None
+        if prefixed.host is not None or prefixed.device is not None:
+            moment = self._timeline.at(prefixed)
+            reset = moment.reset
+            if t_s is None:
+                t_s = moment.t_s
+            self._t_s = t_s
+            if moment.jump is not None:
+                found.append(self._problem("clock_jump", moment.jump))
+        self._t_s = t_s
+        if held & (_BANNER | _BOOT) or self._finder.every_line:
+            found += self._began(text)
+        if reset is not None:
+            found += self._reset("clock", "clock began anew", why=reset)
+        if self._cycle_mark is not None and self._cycle_literal in text and self._cycle_mark.search(text):
+            found.append(self._cycle_ends(text.strip()[:80]))
+        for dialect, said in self._panel.hear(Line(text, self.line, self._boots.number, self._cycle, t_s), held):
+            found += self._heard(dialect, said)
+        if chunk.cut_line and end == len(chunk.data) and self._panel.told:
+            text = "the last line has no line end, so the log may have been cut there"
+            found.append(self._problem("cut_line", text))
+        return found
 
-    def _heard(self, dialect: Dialect, found: list[AnyObservation]) -> Iterator[AnyObservation]:
+    def _began(self, text: str) -> list[AnyObservation]:
+        """Whether the line is one that a system prints when it starts."""
+        if self._boot_mark is not None and self._boot_mark.search(text):
+            return self._reset("boot mark", text.strip()[:80])
+        name = banner(text)
+        return [] if name is None else self._reset(name, name)
+
+    def _heard(self, dialect: Dialect, found: list[AnyObservation]) -> list[AnyObservation]:
         """Pass on what a dialect found, unless a figure in it shows that the device was reset before."""
-        if found:
-            self.found_by.add(dialect.name)
+        if not found:
+            return found
+        self.found_by.add(dialect.name)
         boot = self.boot
+        passed: list[AnyObservation] = []
         for observation in found:
             if isinstance(observation, HeapSample) and observation.min_free_bytes is not None:
-                lowest = self._lowest_free.get(observation.heap)
-                if observation.boot == self.boot and lowest is not None and observation.min_free_bytes > lowest:
-                    why = f"the least free heap so far rose from {lowest:,} to {observation.min_free_bytes:,} B"
-                    yield from self._reset("figures", "least free heap rose", why=why, line=observation.line)
-                self._lowest_free[observation.heap] = observation.min_free_bytes
+                passed += self._rise(observation)
             if boot != self.boot and observation.boot == boot:
-                yield _moved(observation, self.boot, None if self._cycle is None else 0)
+                passed.append(_moved(observation, self.boot, None if self._cycle is None else 0))
             else:
-                yield observation
-            if isinstance(observation, HeapSample | Task | Block | Dump | Event):
+                passed.append(observation)
+            if isinstance(observation, _OBSERVED):
                 self._boots.observed()
+        return passed
 
-    def _reset(
-        self, kind: str, label: str, *, why: str | None = None, line: int | None = None
-    ) -> Iterator[AnyObservation]:
+    def _rise(self, sample: HeapSample) -> list[AnyObservation]:
+        """The least free heap so far can only fall within one boot."""
+        low = sample.min_free_bytes
+        before = self._lowest_free.get(sample.heap)
+        began: list[AnyObservation] = []
+        if low is not None:
+            if sample.boot == self.boot and before is not None and low > before:
+                why = f"the least free heap so far rose from {before:,} to {low:,} B"
+                began = self._reset("figures", "least free heap rose", why=why, line=sample.line)
+            self._lowest_free[sample.heap] = low
+        return began
+
+    def _reset(self, kind: str, label: str, *, why: str | None = None, line: int | None = None) -> list[AnyObservation]:
         """The device began anew: close what is open, then count from the start."""
         line = self.line if line is None else line
+        found: list[AnyObservation] = []
         for _, open_still in self._panel.finish():
             if any(not isinstance(observation, Problem) for observation in open_still):
                 self._boots.observed()
-            yield from open_still
+            found += open_still
         if not self._boots.sign(kind, line):
-            return
+            return found
         self._lowest_free.clear()
         self._timeline.forget_device()
         if self._cycle is not None:
             self._cycle = 0
-        yield Mark(what="boot", label=label, line=line, boot=self.boot, cycle=self._cycle, t_s=self._t_s)
+        found.append(Mark(what="boot", label=label, line=line, boot=self.boot, cycle=self._cycle, t_s=self._t_s))
         if why is not None:
             text = f"{why}: within one boot that cannot be, so the device was reset unseen"
-            yield self._problem("unexpected_reset", text)
+            found.append(self._problem("unexpected_reset", text))
+        return found
 
     def _cycle_ends(self, label: str) -> Mark:
         self._cycle = (self._cycle or 0) + 1
@@ -223,13 +272,6 @@ class Session:
 
     def _problem(self, what: str, text: str) -> Problem:
         return Problem(what=what, text=text, line=self.line, boot=self.boot, cycle=self._cycle, t_s=self._t_s)
-
-
-def _finder(dialects: list[Dialect], marks: list[re.Pattern[str]]) -> Finder:
-    literals = [literal_of(mark.pattern) for mark in marks]
-    needles = {trigger for dialect in dialects for trigger in dialect.triggers}.union(BANNER_NEEDLES)
-    needles.update(literal.encode() for literal in literals if literal is not None)
-    return Finder(needles, every_line=None in literals)
 
 
 def _moved(observation: AnyObservation, boot: int, cycle: int | None) -> AnyObservation:

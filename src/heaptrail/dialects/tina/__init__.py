@@ -18,8 +18,6 @@ from heaptrail.model.evidence import FootprintRule
 from heaptrail.model.observations import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from heaptrail.dialects import Line
     from heaptrail.limits import Limits
     from heaptrail.model.observations import AnyObservation, RawFrame, TracerState
@@ -35,6 +33,7 @@ _NOTES = (
     ("without a hook", "missed_frees"),
 )
 _ALLOC_FAILED = re.compile(r"alloc(?:ation)?\w*(?:\(\w*\))? fail|\bno memory\b(?! leak)|\b[Oo]ut of memory\b")
+_RARE_WORDS = ("!", "filter thread", "Memory Leak Check", " fail", "emory")
 _LINE_CHARACTERS = 400
 """Four times the longest line of this console, a log prefix included. A longer one is not matched: the time that some
 patterns take grows with the square of the length."""
@@ -82,6 +81,9 @@ class Tina:
         b"!!!",
         b"filter thread",
         b"alloc fail",
+        b"ation fail",
+        b"allocate fail",
+        b"alloc() fail",
         b"no memory",
         b"ut of memory",
         b"Memory Leak Check",
@@ -101,7 +103,8 @@ class Tina:
     @property
     def wants(self) -> int:
         """See `Dialect`."""
-        return max(self._left, self._tasks.wants)
+        waits = self._listing.waits or self._heap.waits or self._misuse is not None
+        return max(self._left if waits else 0, self._tasks.wants)
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
@@ -126,22 +129,18 @@ class Tina:
 
     def _read(self, line: Line) -> list[AnyObservation] | None:
         """What the line says outside a task table; None when it is not one of ours."""
-        readers: list[Callable[[Line], list[AnyObservation] | None]] = []
         text = line.text
         if "heaptrail: begin " in text:
             return self._close_misuse() + self._heap.close() + self._listing.give_up()
-        if "race" in text or "back" in text:
-            readers.append(self._frame)
-        if "mem" in text:
-            readers += [self._command, self._note]
-        readers += [self._block_or_table, self._rare]
-        for reader in readers:
-            if (read := reader(line)) is not None:
-                return read
-        return None
+        if ("race" in text or "back" in text) and (read := self._frame(line)) is not None:
+            return read
+        if "mem" in text and ((read := self._command(line)) is not None or (read := self._note(line)) is not None):
+            return read
+        read = self._block_or_table(line)
+        return self._rare(line) if read is None else read
 
     def _block_or_table(self, line: Line) -> list[AnyObservation] | None:
-        read = self._listing.record(line)
+        read = self._listing.record(line) if self._listing.waits or "ptr" in line.text else None
         if read is None:
             read = self._table_line(line)
         return None if read is None else self._close_misuse() + read
@@ -154,7 +153,7 @@ class Tina:
             self._listing.interrupt()
             self._tasks.close()
             return read
-        if self._tasks.heading(line):
+        if ("Stack" in line.text or "HWM" in line.text or "KiB Mem" in line.text) and self._tasks.heading(line):
             return self._heap.close()
         return None
 
@@ -236,6 +235,8 @@ class Tina:
 
     def _rare(self, line: Line) -> list[AnyObservation] | None:
         text = line.text
+        if not any(word in text for word in _RARE_WORDS):
+            return None
         where = place(line, "tina")
         if (match := _MISUSE.search(text)) is not None:
             found = self._close_misuse()

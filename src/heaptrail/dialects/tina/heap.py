@@ -36,13 +36,18 @@ class HeapTables:
         self._figures: dict[str, int] = {}
         self._tracer: TracerState | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether a table is open, or announced by its heap's name."""
+        return self._where is not None or self._name is not None
+
     def heading(self, line: Line) -> list[AnyObservation] | None:
         """`==> Round [1] <==` or `sram Heap:`; None when the line is neither."""
         if "Round [" in line.text:
             found = self.close()
             self._name = None
             return found
-        match = _HEAP_NAME.search(line.text)
+        match = _HEAP_NAME.search(line.text) if "Heap" in line.text else None
         if match is None:
             return None
         found = self.close()
@@ -52,7 +57,7 @@ class HeapTables:
 
     def figure(self, line: Line, tracer: TracerState | None) -> list[AnyObservation] | None:
         """One of the three lines; None when the line is none of them."""
-        match = _FIGURE.search(line.text)
+        match = _FIGURE.search(line.text) if "Bytes" in line.text else None
         if match is None:
             return None
         label, digits, kib, percent = match.groups()

@@ -78,6 +78,11 @@ class Listing:
         self._task = task
         return found
 
+    @property
+    def waits(self) -> bool:
+        """Whether a listing is open or asked for."""
+        return self._where is not None or self._asked is not None
+
     def give_up(self) -> list[AnyObservation]:
         """The agent announces a dump, which its own dialect reads where it is asked: nothing is expected here."""
         found = self.close(over=True) if self._where is not None else self._close_record()
