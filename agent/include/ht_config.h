@@ -94,6 +94,12 @@
 #define HT_FREE_STACKS 1
 #endif
 
+/* 1: the hooks are told the size of the block only, header and rounding included (FreeRTOS's traceMALLOC). Dumps say so,
+ * since sizes are else those asked for. */
+#ifndef HT_BLOCK_SIZES
+#define HT_BLOCK_SIZES 0
+#endif
+
 /* 1: free(NULL) is reported. The C standard allows it; some products do not. */
 #ifndef HT_CHECK_FREE_NULL
 #define HT_CHECK_FREE_NULL 1

@@ -32,6 +32,7 @@ static void print_begin(struct ht_out *out, const char *what)
     ht_field(out, " stacks=", totals.stacks);
     ht_field(out, "/", totals.stack_capacity);
     ht_field(out, " filters=", totals.filters);
+    ht_text(out, HT_BLOCK_SIZES ? " sizes=block" : "");
     ht_text(out, totals.paused ? " state=paused" : totals.on ? " state=on" : " state=off");
     ht_end_line(out);
 }

@@ -21,7 +21,14 @@ static void hex(struct ht_out *out, uintptr_t value, const char *digits, size_t 
     ht_text(out, buffer);
 }
 
-static size_t width_of(uintptr_t value) { return (uint64_t)value > UINT32_MAX ? 16 : 8; }
+static size_t width_of(uintptr_t value)
+{
+#if UINTPTR_MAX > 0xffffffffu
+    return value > UINT32_MAX ? 16 : 8;
+#else
+    return (void)value, 8;
+#endif
+}
 
 void ht_upper_hex(struct ht_out *out, uintptr_t value) { hex(out, value, "0123456789ABCDEF", width_of(value)); }
 

@@ -69,6 +69,22 @@ def test_posix_port(posix: Path, name: str) -> None:
     assert not ended.stderr, "a sanitizer spoke"
 
 
+@pytest.fixture(scope="module")
+def wrapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """No sanitizer: they bring a malloc of their own."""
+    wrap = AGENT / "port" / "wrap"
+    target = tmp_path_factory.mktemp("wrapped") / "wrapped"
+    sources = (HERE / "wrapped.c", wrap / "ht_wrap.c", *SOURCES)
+    return build(target, "-fno-builtin", f"@{wrap / 'ht_wrap.opts'}", *sources)
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("name", named("wrapped.c"))
+def test_the_linker_brings_every_call_to_the_hooks(wrapped: Path, name: str) -> None:
+    ended = run(wrapped, name)
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.sanitizer
 @pytest.mark.parametrize("name", ["chain_of_main", "chain_of_a_thread"])
 def test_a_backtrace_is_the_chain_of_calls_innermost_first(posix: Path, name: str) -> None:
