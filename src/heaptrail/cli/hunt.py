@@ -36,10 +36,11 @@ def hunt_command(
     output_format: options.Format = None,
     output: options.Output = None,
     allow_mismatch: options.AllowMismatch = False,
+    suppressions: options.Suppressions = None,
 ) -> None:
     """Run the workload on the device, trace it, and say whether it leaks, where, and whether that is all of it."""
     from heaptrail.cli.device import interpretation_of, overridden
-    from heaptrail.cli.output import EXIT_STATUS, check_targets, write_report
+    from heaptrail.cli.output import check_targets, exit_status, load_known, with_known, write_report
     from heaptrail.cli.progress import hunt_progress
     from heaptrail.interpret import interpret
     from heaptrail.procedures.workload import load_workload
@@ -47,14 +48,16 @@ def hunt_command(
 
     workload = overridden(load_workload(workload_file), console, elf)
     targets = check_targets(output_format, output or [Path("-"), *workload.output_paths])
+    known = load_known(suppressions)
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     with hunt_progress() as progress:
         outcome = _drive(workload, capture, interpretation, progress)
     _tell(outcome, capture)
     if outcome.readings or outcome.dumps:
         report = interpret([capture], ReadOptions(), interpretation)
+        report = with_known(report, known, workload.judge.tolerate_bytes_per_cycle)
         write_report(report, targets)
-        status = EXIT_STATUS[report.verdict]
+        status = exit_status(report)
     else:
         status = COULD_NOT
     if outcome.interrupted:

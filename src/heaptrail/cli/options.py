@@ -72,3 +72,12 @@ LargestLoss = Annotated[
         "--largest-single-loss", metavar="BYTES", min=1, help="Largest block one event may lose.", show_default="256"
     ),
 ]
+Suppressions = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--suppressions",
+        metavar="FILE",
+        help="Known leaks: LeakSanitizer's format, or TOML; may be repeated.",
+        show_default=False,
+    ),
+]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from heaptrail.model.report import Report
     from heaptrail.model.verdict import VerdictWord
+    from heaptrail.suppressions import Suppression
 
 EXIT_STATUS: dict[VerdictWord, int] = {"no_leak": 0, "leak": 1, "inconclusive": 3}
 
@@ -53,6 +54,36 @@ def _format_of(path: Path) -> str:
 def _suffixes_of(name: str) -> tuple[str, ...]:
     renderer: type[Renderer] = resolve(REGISTRY, name, kind="report format")
     return renderer.suffixes
+
+
+def load_known(paths: Sequence[Path] | None) -> tuple[Suppression, ...]:
+    """The entries of all `--suppressions` files, read before any work is done.
+
+    Raises:
+        UsageError, FormatError: A file cannot be read, or holds something else.
+    """
+    if not paths:
+        return ()
+    from heaptrail.suppressions import load_suppressions
+
+    return tuple(entry for path in paths for entry in load_suppressions(path))
+
+
+def with_known(report: Report, known: Sequence[Suppression], tolerate: float | None = None) -> Report:
+    """The report with the known leaks marked, as of today."""
+    if not known:
+        return report
+    from datetime import UTC, datetime
+
+    from heaptrail.suppressions import mark_suppressed
+
+    today = datetime.now(UTC).date()
+    return mark_suppressed(report, known, today=today, tolerate_bytes_per_cycle=tolerate)
+
+
+def exit_status(report: Report) -> int:
+    """What a command leaves with: 0 also where every leak is a known one."""
+    return 0 if report.all_suppressed else EXIT_STATUS[report.verdict]
 
 
 def write_report(report: Report, targets: Sequence[tuple[str, Path]]) -> None:

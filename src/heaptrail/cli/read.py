@@ -27,14 +27,16 @@ def read_command(
     wrapper: options.Wrapper = None,
     source_map: options.SourceMap = None,
     allow_mismatch: options.AllowMismatch = False,
+    suppressions: options.Suppressions = None,
 ) -> None:
     """Say whether a console log shows a leak, where, and whether that is all of it."""
-    from heaptrail.cli.output import EXIT_STATUS, check_targets, write_report
+    from heaptrail.cli.output import check_targets, exit_status, load_known, with_known, write_report
     from heaptrail.cli.progress import reading_progress
     from heaptrail.interpret import Interpretation, Terms, interpret
     from heaptrail.reading import ReadOptions
 
     targets = check_targets(output_format, output)
+    known = load_known(suppressions)
     reading = ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark)
     interpretation = Interpretation(
         elf=elf,
@@ -51,5 +53,6 @@ def read_command(
     )
     with reading_progress() as progress:
         report = interpret(logs, reading, interpretation, progress=progress)
+    report = with_known(report, known, tolerate)
     write_report(report, targets)
-    raise typer.Exit(EXIT_STATUS[report.verdict])
+    raise typer.Exit(exit_status(report))

@@ -64,6 +64,7 @@ class TerminalRenderer:
         _verdict(page, report)
         _figures(page, report)
         _findings(page, report, details=self._details)
+        _known(page, report)
         _problems(page, report)
         _provenance(page, report)
         text = page.text()
@@ -176,6 +177,17 @@ def _findings(page: _Page, report: Report, *, details: bool) -> None:
         _innocent(page, report.findings, after_others=bool(shown))
 
 
+def _known(page: _Page, report: Report) -> None:
+    """The user's list of known leaks: what each entry matched."""
+    if report.suppressions:
+        page.title("Known leaks")
+    for use in report.suppressions:
+        matched = f"{plural(use.sites, 'site')}, {wording.bytes_text(use.live_bytes)} live"
+        said = [part for part in (use.reason, use.owner, use.expires and f"until {use.expires}") if part]
+        more = f" ({', '.join(printable(part, 160) for part in said)})" if said else ""
+        page.line(f"{printable(use.pattern, 160)}: {matched}{more}", first=f"  {use.status:<7}  ")
+
+
 def _innocent(page: _Page, findings: Sequence[Finding], *, after_others: bool) -> None:
     rest = [f for f in findings if f.finding_class not in _IN_FULL]
     if rest and after_others:
@@ -201,6 +213,8 @@ def _finding(page: _Page, number: int, finding: Finding) -> None:
     page.line(text, first=f"{number}. ")
     if finding.finding_class in wording.GROWING:
         page.line(meaning, first="   ", style="dim")
+    if finding.suppressed_by is not None:
+        page.line(f"suppressed by {printable(finding.suppressed_by)}", first="   ")
     rows = [("live", wording.live_text(finding)), ("tasks", wording.tasks_text(finding.tasks))]
     if finding.finding_class in wording.GROWING or finding.per_cycle_blocks:
         rows.insert(0, ("per cycle", wording.growth_text(finding)))
