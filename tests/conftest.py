@@ -1,9 +1,10 @@
-"""Goldens for every test: `pytest --accept` rewrites them, and the diff is then read before it is committed."""
+"""What every test has: goldens that `pytest --accept` rewrites (read the diff before it is committed), and no skips in CI."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,13 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         return True
 
     return compare
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything must run (CI sets HEAPTRAIL_NO_SKIP), a skipped test is a failed one."""
+    report = yield
+    if report.skipped and os.environ.get("HEAPTRAIL_NO_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though HEAPTRAIL_NO_SKIP is set: {report.longrepr}"
+    return report
