@@ -8,7 +8,7 @@ PLAYER := $(OUT)/rtplayer
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rtplayer demo test fuzz lint format schema bench bench-start bench-read bench-symbols bench-detection accept clean
+.PHONY: help setup rtplayer demo test fuzz lint format schema bench bench-start bench-read bench-symbols bench-detection bench-agent accept clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ format: $(STAMP) ## format the Python code
 accept: $(STAMP) ## rewrite the golden files from what the program prints now; read the diff before you commit
 	@$(BIN)/pytest -q tests/golden tests/unit --accept
 
-bench: bench-start bench-read bench-symbols bench-detection ## run all benches
+bench: bench-start bench-read bench-symbols bench-detection bench-agent ## run all benches
 
 bench-start: $(STAMP) rtplayer ## start-up: --help and read of the demo's capture
 	@$(BIN)/python bench/start.py
@@ -59,6 +59,9 @@ bench-symbols: $(STAMP) ## symbolizing 16,000 frames against addr2line
 
 bench-detection: $(STAMP) ## error rates of the verdict against trend tests in use
 	@$(BIN)/python bench/detection.py
+
+bench-agent: $(STAMP) ## what the agent costs on RV64 and Cortex-M3, counted in QEMU
+	@$(BIN)/python bench/agent.py
 
 clean: ## remove everything that make made
 	@rm -rf $(OUT) $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

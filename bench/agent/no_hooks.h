@@ -1,0 +1,3 @@
+/* Tracer absent: the allocator alone. */
+#define HEAP_ON_MALLOC(block, requested, bytes) ((void)0)
+#define HEAP_ON_FREE(block) ((void)0)
