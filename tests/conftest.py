@@ -1,4 +1,4 @@
-"""What every test has: goldens that `pytest --accept` rewrites (read the diff before it is committed), and no skips in CI."""
+"""What every test has: goldens that `pytest --accept` rewrites (read the diff first), and no skips in CI."""
 
 from __future__ import annotations
 
