@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 from heaptrail.errors import EvidenceError
 from heaptrail.ram.heaps import HeapPlace, HeapWalk
 from heaptrail.ram.heaps.links import LinkWalker, follow_free_list
-from heaptrail.ram.heaps.places import BUILD_ADVICE, array_place, given_place, pointer_at
+from heaptrail.ram.heaps.places import BUILD_ADVICE, alignments, array_place, given_place, pointer_at
 from heaptrail.units import format_address
 
 if TYPE_CHECKING:
     from heaptrail.ram.firmware import Firmware
     from heaptrail.ram.memory import Memory
 
-_ALIGNMENTS = (8, 16, 4)
 _ARRAY = "ucHeap"
 
 
@@ -57,7 +56,7 @@ class Heap2:
         size = memory.word(tail.address + word)  # xEnd's size is that of the whole heap
         listed, broken = follow_free_list(memory, head.address, canary=0, last=tail.address, arenas=place.arenas)
         best = None
-        for align in _ALIGNMENTS:
+        for align in alignments(firmware):
             aligned = -(-start // align) * align
             stop = min(aligned + size, end) if size is not None and 0 < size <= end - start else end
             header = -(-2 * word // align) * align

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from heaptrail.errors import EvidenceError
 from heaptrail.ram.heaps import Corruption, HeapPlace, HeapWalk
 from heaptrail.ram.heaps.links import LinkedBlocks, LinkWalker, follow_free_list
-from heaptrail.ram.heaps.places import BUILD_ADVICE, array_place, given_place, pointer_at
+from heaptrail.ram.heaps.places import BUILD_ADVICE, alignments, array_place, given_place, pointer_at
 from heaptrail.units import format_address
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from heaptrail.ram.intervals import Interval
     from heaptrail.ram.memory import Memory
 
-_ALIGNMENTS = (8, 16, 32, 4)
-"""portBYTE_ALIGNMENT of the ports: 8 on Arm, 16 on RISC-V and on hosts."""
 _ARRAY = "ucHeap"
 
 
@@ -83,7 +81,7 @@ class Heap4:
     ) -> tuple[list[LinkedBlocks], int]:
         """The blocks of all arenas by the alignment whose walk is the soundest, and that walk's header size."""
         best: tuple[int, list[LinkedBlocks], int] | None = None
-        for align in _alignments(firmware):
+        for align in alignments(firmware):
             header = -(-2 * memory.word_bytes // align) * align
             walker = LinkWalker(memory, header_bytes=header, canary=canary, flagged=True, free_blocks=listed)
             found = [walker.walk(first, end) for first, end in self._arenas(memory, place, last, align)]
@@ -100,17 +98,6 @@ class Heap4:
         del memory
         ((first, _),) = place.arenas[:1]
         return [(-(-first // align) * align, last)]
-
-
-def _alignments(firmware: Firmware) -> tuple[int, ...]:
-    """The alignments to try: the one that the build's own constant shows first."""
-    symbol = firmware.variable("xHeapStructSize")
-    word = firmware.word_bytes
-    raw = firmware.constant(symbol.address, word) if symbol is not None else None
-    header = int.from_bytes(raw, "little" if firmware.order == "<" else "big") if raw is not None else 0
-    if header in _ALIGNMENTS and header > 2 * word:
-        return (header, *_ALIGNMENTS)
-    return (16, *_ALIGNMENTS)
 
 
 def _fits(found: list[LinkedBlocks], header: int, align: int) -> bool:

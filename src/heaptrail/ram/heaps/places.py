@@ -79,6 +79,23 @@ def region_table(firmware: Firmware, memory: Memory, name: str) -> HeapPlace | N
     return HeapPlace(name, tuple(sorted(arenas))) if arenas else None
 
 
+def alignments(firmware: Firmware) -> tuple[int, ...]:
+    """portBYTE_ALIGNMENT to try, the most probable first: the header is two words, rounded up to it.
+
+    What the build's own constant shows, else what the ports of the kernel have: 16 on RISC-V and 64-bit CPUs, else 8.
+    A header taken for larger than it is would leave the first words of every block unscanned, so that sizes alone,
+    which may be multiples of 16 by chance, do not decide.
+    """
+    symbol = firmware.variable("xHeapStructSize")
+    word = firmware.word_bytes
+    raw = firmware.constant(symbol.address, word) if symbol is not None else None
+    header = int.from_bytes(raw, "little" if firmware.order == "<" else "big") if raw is not None else 0
+    if header in (16, 32) and header > 2 * word:
+        return (header, 8, 4)
+    wide = word == 8 or firmware.image.arch.startswith("riscv")
+    return (16, 8, 32, 4) if wide else (8, 16, 4)
+
+
 def pointer_at(firmware: Firmware, memory: Memory, symbol: DataSymbol) -> int:
     """The pointer in a variable.
 
