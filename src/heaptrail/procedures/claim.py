@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from math import sqrt
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
@@ -72,11 +73,16 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     def cycles_needed(self, tolerance: float, seen_rate: float = 0.0, cycles: float = 0.0) -> int | None:
         """After about how many cycles, warm-up not counted, the claim is proven; None when the run rules that out."""
-        settings = self.settings
-        needed = cycles_needed(
-            tolerance, settings.largest_single_loss_bytes, settings.confidence, seen_rate, max(cycles, 1.0)
-        )
-        return None if needed is None else next_look(needed - 1)
+        settings, so_far = self.settings, max(cycles, 1.0)
+        loss, confidence = settings.largest_single_loss_bytes, settings.confidence
+        needed = cycles_needed(tolerance, loss, confidence, seen_rate, so_far)
+        if needed is None:
+            return None
+        look = next_look(needed - 1)
+        # A later look has less error probability to spend, so the one after the first that would do may not do.
+        while seen_rate * sqrt(so_far / look) + unseen_loss(look, loss, spent_alpha(look, confidence) / 2) >= tolerance:
+            look = next_look(look)
+        return look
 
     @property
     def text(self) -> str:
@@ -123,8 +129,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """What was found at one look.
 
     Args:
-        claimed: What is to be proven.
-        state: Whether it is proven, refuted, or open still.
+        state: Whether the claim is proven, refuted, or open still.
         verdict: On the run so far.
         settled_cycles: Cycles after the warm-up, over all boots.
         boot_cycles: Cycles of the boot that is running.
@@ -133,12 +138,12 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         tolerance: Bytes per cycle that are claimed to be undercut, None where not known yet.
         cycle_s: Usual length of a cycle, None where unknown.
         needed_cycles: Settled cycles after which the claim would be proven, None where no length would do.
+        least_cycles: The same where nothing at all is lost.
         armed: The tracer was on when the capture ended.
         running: The workload had been started and not stopped.
         recorded_s: Time of the last marker or reading.
     """
 
-    claimed: Claim
     state: State
     verdict: Verdict
     settled_cycles: int
@@ -148,6 +153,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float | None
     cycle_s: float | None
     needed_cycles: int | None
+    least_cycles: int | None
     armed: bool
     running: bool
     recorded_s: float
@@ -155,17 +161,22 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """For the log of the soak: what is known, and how far there is to go."""
-        bound = self.verdict.upper_bound
-        known = (
-            "no bound yet" if bound is None else f"the loss is below {format_rate(bound.bytes_per_cycle)} B per cycle"
-        )
-        text = f"after {plural(self.settled_cycles, 'cycle')}: {self.verdict.verdict.replace('_', ' ')}, {known}"
+        verdict, text = self.verdict, f"after {plural(self.settled_cycles, 'cycle')}: "
+        bound, rate = verdict.upper_bound, verdict.rate_bytes_per_cycle
+        if verdict.verdict == "leak" and rate is not None and rate.estimate is not None:
+            text += f"leak, {format_rate(rate.estimate)} B per cycle"
+            if rate.low is not None and rate.high is not None:
+                text += f" ({format_rate(rate.low)} to {format_rate(rate.high)})"
+        else:
+            known = f"the loss is below {format_rate(bound.bytes_per_cycle)} B per cycle" if bound else "no bound yet"
+            text += f"{verdict.verdict.replace('_', ' ')}, {known}"
         if self.state != "open":
             return f"{text}; the claim is {self.state}"
+        if verdict.verdict == "leak" and self.tolerance is not None:
+            return f"{text}, not yet shown to be above or below {format_rate(self.tolerance)}"
         if self.needed_cycles is None:
             return f"{text}; as it stands, more cycles alone would not prove the claim"
-        least = None if self.tolerance is None else self.claimed.cycles_needed(self.tolerance)
-        if least is not None and self.needed_cycles > _WILD * least:
+        if self.least_cycles is not None and self.needed_cycles > _WILD * self.least_cycles:
             return f"{text}; the readings scatter too much yet to say how many more cycles would prove the claim"
         more = max(self.needed_cycles - self.settled_cycles, 1)
         return f"{text}; about {plural(more, 'more cycle')} would prove the claim"
@@ -191,7 +202,6 @@ def take_look(paths: Sequence[Path], claim: Claim) -> Look:
     labels = [mark.label for mark in evidence.marks if mark.what == "step" and mark.boot == evidence.boots]
     times = [moment.t_s for moment in (*evidence.marks[-1:], *evidence.samples[-1:]) if moment.t_s is not None]
     return Look(
-        claimed=claim,
         state=_state(verdict, claim, tolerance),
         verdict=verdict,
         settled_cycles=settled,
@@ -201,6 +211,7 @@ def take_look(paths: Sequence[Path], claim: Claim) -> Look:
         tolerance=tolerance,
         cycle_s=cycle_s,
         needed_cycles=needed,
+        least_cycles=claim.cycles_needed(tolerance) if tolerance else None,
         armed=_last_of(labels, "tracer on", "tracer off"),
         running=_last_of(labels, "workload start", "workload stop"),
         recorded_s=max(times, default=0.0),

@@ -155,12 +155,13 @@ class _Soak(Driver):
         self._pending: Future[Look] | None = None
         self._settled_before = 0
         self._lost = self._fruitless = 0
-        self._fresh_program = self._time_over = False
+        self._fresh_program = self._just_reset = self._time_over = False
         self._error: HeaptrailError | None = None
         self._out_of_memory: str | None = None
         self._next_look = float(FIRST_LOOK_CYCLES)
         self._listings_due = [FIRST_LOOK_CYCLES / 3, 2 * FIRST_LOOK_CYCLES / 3]
         self._needed: int | None = None
+        self._least: int | None = None
         if resumed is not None:
             self._go_on_from(resumed)
 
@@ -244,14 +245,15 @@ class _Soak(Driver):
         if self._fresh_program:
             self._console.mark("boot")
         self._console.connect()
-        if self._fresh_program or self._console.lines.boots > boots:
+        if not first and (self._fresh_program or self._console.lines.boots > boots):
             self._new_boot()
             self._fresh_program = False
-        elif not first and not (self._running and self._still_running()):
+        elif not (first or self._just_reset or (self._running and self._still_running())):
             # What it held may be freed and its caches may fill again, so the cycles before and after are kept apart.
             self._console.mark("boot")
             self._news("the workload no longer runs and is started again, which counts as a reset")
             self._new_boot()
+        self._just_reset = False
         if self._running:
             self._news("the workload runs on")
             return
@@ -305,6 +307,7 @@ class _Soak(Driver):
     def _after_reboot(self) -> None:
         self._news(f"the device began anew after {plural(self._cycles, 'cycle')}")
         self._new_boot()
+        self._just_reset = True
 
     def _new_boot(self) -> None:
         self._settled_before += max(0, self._cycles - self._plan.warmup_cycles)
@@ -341,6 +344,7 @@ class _Soak(Driver):
             look, self._pending = self._pending.result(), None
             self._latest = look
             self._needed = look.needed_cycles
+            self._least = look.least_cycles
             self._next_look = next_look(max(look.settled_cycles, self._next_look))
             self._news(look.sentence)
         return self._latest is not None and self._latest.state != "open"
@@ -352,8 +356,8 @@ class _Soak(Driver):
 
     @property
     def _every(self) -> int:
-        """Rounds between two readings, the same over the whole run as far as its length is known."""
-        return max(self._plan.sample_every_cycles, (self._needed or 0) // READINGS_AT_MOST)
+        """Rounds between two readings: as the workload file says, and fewer readings in a run that is long at best."""
+        return max(self._plan.sample_every_cycles, (self._least or 0) // READINGS_AT_MOST)
 
     def _go_on_from(self, look: Look) -> None:
         """Count on from what an earlier process recorded."""
@@ -363,6 +367,7 @@ class _Soak(Driver):
         self._next_look = next_look(look.settled_cycles)
         self._listings_due = [due for due in self._listings_due if due > look.settled_cycles]
         self._needed = look.needed_cycles
+        self._least = look.least_cycles
         self._running, self._armed = look.running, look.armed
 
     # --- telling
@@ -377,7 +382,7 @@ class _Soak(Driver):
         if tolerance is None:
             self._news(f"claim: below {self._claim.text}; how many cycles that takes is known after the first ones")
             return
-        self._needed = self._claim.cycles_needed(tolerance)
+        self._needed = self._least = self._claim.cycles_needed(tolerance)
         if self._needed is None:
             self._news(f"claim: below {self._claim.text}, which no run of a practical length proves")
             return

@@ -16,6 +16,7 @@ REGISTRY: dict[str, str] = {
     "csv": "heaptrail.reports.csvfile:CsvRenderer",
     "html": "heaptrail.reports.html:HtmlRenderer",
     "json": "heaptrail.reports.jsonfile:JsonRenderer",
+    "junit": "heaptrail.reports.junit:JunitRenderer",
     "markdown": "heaptrail.reports.markdown:MarkdownRenderer",
     "pprof": "heaptrail.reports.pprof:PprofRenderer",
     "sarif": "heaptrail.reports.sarif:SarifRenderer",

@@ -1,0 +1,371 @@
+"""Soaks on the real player at many rounds a second: proven, refuted, and through everything that a night brings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tty
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from heaptrail.clock import SystemClock
+from heaptrail.dialects.tina import Tina
+from heaptrail.interpret import Interpretation, interpret
+from heaptrail.parts import PartedCapture, compress, parts_of
+from heaptrail.procedures.claim import Claim, claim_sentence, parse_claim, take_look
+from heaptrail.procedures.soak import SoakOutcome, SoakProgress, soak
+from heaptrail.procedures.target import capture_header, transport_for
+from heaptrail.procedures.workload import Workload, load_workload
+from heaptrail.reading import ReadOptions
+from heaptrail.transports.process import ProcessTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from heaptrail.model.report import Report
+    from heaptrail.transports import Transport
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKLOAD = ROOT / "examples" / "rtplayer" / "heaptrail.toml"
+DEADLINE_S = 60.0
+
+
+@pytest.fixture
+def player(players: dict[str, Path]) -> Callable[..., Workload]:
+    """The example's workload on a player with options, at 200 rounds a second."""
+
+    def make(program: str, options: str = "", **plan: int) -> Workload:
+        workload = load_workload(WORKLOAD)
+        console = f"exec:{players[program]} --rounds-per-second 200 --speed 0 {options}"
+        target = msgspec.structs.replace(workload.target, console=console)
+        return msgspec.structs.replace(
+            workload, target=target, workload=msgspec.structs.replace(workload.workload, **plan)
+        )
+
+    return make
+
+
+class Soaked:
+    """What a soak left behind."""
+
+    def __init__(self, outcome: SoakOutcome, base: Path, claim: Claim, news: list[str]) -> None:
+        self.outcome = outcome
+        self.news = news
+        self.parts = list(parts_of(base).values())
+        terms = claim.settings
+        self.report: Report = interpret(self.parts, ReadOptions(), Interpretation())
+        self.state, self.sentence = claim_sentence(self.report, claim, tolerance=terms.tolerate_bytes_per_cycle)
+
+    def told(self, pattern: str) -> bool:
+        return any(re.search(pattern, line) for line in self.news)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Soaked]:
+    def go(
+        workload: Workload,
+        until: str,
+        watch: Callable[[SoakProgress, Transport], None] = lambda *_: None,
+        heard: Callable[[str], None] = lambda _: None,
+        **options: float,
+    ) -> Soaked:
+        base = tmp_path / "soak.cast"
+        claim = parse_claim(until, workload.judge_settings())
+        transport = transport_for(workload)
+        header = capture_header(workload, dialect="tina", build_id=None, started_unix_s=0.0)
+        header = msgspec.structs.replace(header, run="one", judge=claim.settings)
+        assert Tina.commands is not None
+        news: list[str] = []
+
+        def hear(text: str) -> None:
+            news.append(text)
+            heard(text)
+
+        with ThreadPoolExecutor(1) as aside:
+            writer = PartedCapture(
+                base, header, SystemClock(), part_bytes=100_000, finished=lambda path: aside.submit(compress, path)
+            )
+            outcome = soak(
+                workload,
+                Tina.commands,
+                transport,
+                writer,
+                claim=claim,
+                look=lambda: aside.submit(lambda: take_look(list(parts_of(base).values()), claim)),
+                clock=SystemClock(),
+                longest_s=options.get("longest_s", DEADLINE_S),
+                progress=lambda told: watch(told, transport),
+                news=hear,
+            )
+        return Soaked(outcome, base, claim, news)
+
+    return go
+
+
+def test_the_mended_twin_is_proven_to_lose_less(player: Callable[..., Workload], run: Callable[..., Soaked]) -> None:
+    done = run(player("mended"), "rate < 20 B/cycle")
+
+    assert done.outcome.error is None
+    assert done.outcome.state == done.state == "proven"
+    assert done.report.verdict == "no_leak"
+    assert re.fullmatch(
+        r"Proven: the loss is below 20 bytes per cycle with 99 % confidence, for leaks whose single loss is at most "
+        r"256 bytes, over \d+ cycles of this workload\.",
+        done.sentence,
+    )
+    assert done.told(r"below 20 B per cycle; that takes about \d+ cycles after 5 cycles of warm-up")
+    assert done.told(r"about [\d,]+ more cycles would prove the claim")
+    assert len(done.parts) > 1, "the recording was divided"
+    assert [part.suffix for part in done.parts] == [".gz"] * (len(done.parts) - 1) + [".cast"]
+    assert done.report.boots == 1, "and its parts are one run"
+
+
+def test_the_leaking_player_is_stopped_early(player: Callable[..., Workload], run: Callable[..., Soaked]) -> None:
+    done = run(player("leaking"), "rate < 10 B/cycle")
+
+    assert done.outcome.state == done.state == "refuted"
+    assert done.report.verdict == "leak"
+    assert done.outcome.cycles < 71, "before its memory is used up"
+    assert done.outcome.out_of_memory is None
+    assert re.match(r"Refuted: 7,[67]\d\d bytes are lost per cycle", done.sentence)
+    (leak,) = [finding for finding in done.report.findings if finding.finding_class == "leak"]
+    assert {site.sizes_bytes for site in leak.sites} == {(0xF00,)}
+
+
+def test_a_small_block_every_twenty_rounds_is_found(
+    player: Callable[..., Workload], run: Callable[..., Soaked]
+) -> None:
+    done = run(player("mended", "--drip 20"), "rate < 1 B/cycle", longest_s=20.0)
+
+    assert done.report.verdict == "leak"
+    (leak,) = [finding for finding in done.report.findings if finding.finding_class == "leak"]
+    assert leak.sites[0].sizes_bytes == (24,)
+    assert leak.per_cycle_blocks == pytest.approx(1 / 20, abs=0.02)
+
+
+def test_a_cache_that_fills_within_the_declared_warm_up_is_no_leak(
+    player: Callable[..., Workload], run: Callable[..., Soaked]
+) -> None:
+    done = run(player("mended", "--cache 60", warmup_cycles=60), "rate < 40 B/cycle", longest_s=30.0)
+
+    assert done.state == "proven"
+    assert not [f for f in done.report.findings if f.finding_class in ("leak", "held_until_teardown")]
+    assert not done.told(": leak")
+
+
+def test_a_reset_in_between_is_told_and_the_boots_are_kept_apart(
+    player: Callable[..., Workload], run: Callable[..., Soaked]
+) -> None:
+    rebooted = []
+
+    def reboot(told: SoakProgress, transport: Transport) -> None:
+        if told.done >= 30 and not rebooted:
+            rebooted.append(told)
+            transport.write(b"reboot\r")
+
+    done = run(player("mended"), "rate < 40 B/cycle", reboot)
+
+    assert done.outcome.error is None
+    assert done.outcome.reboots == 1
+    assert done.state == "proven"
+    assert done.report.boots == 2
+    assert done.told("the device began anew after")
+
+
+def test_a_program_that_is_killed_is_started_again(player: Callable[..., Workload], run: Callable[..., Soaked]) -> None:
+    killed = []
+
+    def kill(told: SoakProgress, transport: Transport) -> None:
+        assert isinstance(transport, ProcessTransport)
+        if told.done >= 20 and not killed and transport.pid is not None:
+            killed.append(transport.pid)
+            os.kill(transport.pid, signal.SIGKILL)
+
+    done = run(player("mended"), "rate < 40 B/cycle", kill)
+
+    assert done.outcome.error is None
+    assert (done.outcome.lost, done.outcome.reboots) == (1, 1)
+    assert done.state == "proven"
+    assert done.report.boots == 2
+    gaps = [problem.text for problem in done.report.problems if problem.what == "gap"]
+    assert any("console lost" in text and "SIGKILL" in text for text in gaps)
+    assert any("console back after" in text for text in gaps)
+
+
+def test_a_program_that_ends_at_once_is_given_up(tmp_path: Path, run: Callable[..., Soaked]) -> None:
+    del tmp_path
+    workload = load_workload(WORKLOAD)
+    target = msgspec.structs.replace(workload.target, console="exec:true")
+    done = run(msgspec.structs.replace(workload, target=target), "rate < 40 B/cycle")
+
+    assert done.outcome.error is not None
+    assert "5 times in a row no round was completed" in done.outcome.error.sentence
+
+
+def test_the_time_given_ends_it(player: Callable[..., Workload], run: Callable[..., Soaked]) -> None:
+    done = run(player("mended"), "rate < 0.01 B/cycle", longest_s=1.5)
+
+    assert done.outcome.time_over
+    assert done.outcome.error is None
+    assert done.state == "open"
+    assert done.report.verdict == "inconclusive"
+    assert not done.outcome.left_armed
+
+
+class Adapter:
+    """A USB adapter: a name in a folder that leads to the player's console, and can be pulled out and put back."""
+
+    def __init__(self, program: ProcessTransport, name: Path) -> None:
+        self._program = program
+        self._name = name
+        self._master: int | None = None
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        program.open()
+        self.plug()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    def plug(self) -> None:
+        master, slave = os.openpty()
+        tty.setraw(slave)
+        os.set_blocking(master, False)
+        self._name.symlink_to(os.ttyname(slave))
+        with self._lock:
+            self._master, self._slave = master, slave
+
+    def pull(self) -> None:
+        with self._lock:
+            assert self._master is not None
+            self._name.unlink()
+            os.close(self._master)
+            os.close(self._slave)
+            self._master = None
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._program.close()
+        if self._master is not None:
+            self.pull()
+
+    def _carry(self) -> None:
+        while not self._stop.is_set():
+            data = self._program.read(0.002)
+            with self._lock, contextlib.suppress(BlockingIOError):
+                if self._master is None:
+                    continue  # nobody listens, and the device talks on
+                if data:
+                    os.write(self._master, data)
+                if select.select([self._master], [], [], 0)[0]:
+                    self._program.write(os.read(self._master, 4096))
+
+
+@pytest.fixture
+def adapter(players: dict[str, Path], tmp_path: Path) -> Iterator[Adapter]:
+    command = f"{players['mended']} --rounds-per-second 200 --speed 0"
+    plugged = Adapter(ProcessTransport(command, cwd=WORKLOAD.parent), tmp_path / "ttyUSB0")
+    yield plugged
+    plugged.close()
+
+
+def test_an_adapter_that_is_pulled_and_comes_back_under_its_name(
+    adapter: Adapter, tmp_path: Path, run: Callable[..., Soaked]
+) -> None:
+    workload = load_workload(WORKLOAD)
+    target = msgspec.structs.replace(workload.target, console=str(tmp_path / "ttyUSB0"))
+    pulled = []
+
+    def pull(told: SoakProgress, _: Transport) -> None:
+        if told.done >= 30 and not pulled:
+            pulled.append(told)
+            adapter.pull()
+
+    def plug(news: str) -> None:
+        if "waiting for it to come back" in news:
+            adapter.plug()
+
+    done = run(msgspec.structs.replace(workload, target=target), "rate < 40 B/cycle", pull, plug)
+
+    assert done.outcome.error is None
+    assert (done.outcome.lost, done.outcome.reboots) == (1, 0)
+    assert done.told("the workload runs on")
+    assert done.state == "proven"
+    assert done.report.boots == 1, "the device was not reset"
+    assert [problem.what for problem in done.report.problems].count("gap") == 2
+
+
+class RunningSoak:
+    """`heaptrail soak` in the background, disturbed when its recording has come far enough."""
+
+    def __init__(self, player: Path, base: Path, *options: str) -> None:
+        self.base = base
+        program = [sys.executable, "-c", "from heaptrail.cli import main; main()", "soak", str(WORKLOAD)]
+        console = f"exec:{player} --rounds-per-second 200 --speed 0"
+        arguments = ["--console", console, "--elf", str(player), "--capture", str(base), "-o", str(base) + ".json"]
+        self.process = subprocess.Popen(
+            [*program, *arguments, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def recorded(self) -> int:
+        """Rounds on the disk, in parts that are not compressed yet."""
+        plain = [path for path in parts_of(self.base).values() if path.suffix == ".cast"]
+        return sum(path.read_bytes().count(b" complete\\r") for path in plain)
+
+    def kill_after(self, rounds: int) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while self.recorded() < rounds:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline
+            select.select([], [], [], 0.02)
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=DEADLINE_S)
+        assert "Traceback" not in err
+        return self.process.returncode, out, err
+
+
+def test_a_killed_soak_goes_on_and_the_report_tells_the_story(players: dict[str, Path], tmp_path: Path) -> None:
+    base = tmp_path / "night.cast"
+    RunningSoak(players["mended"], base, "--until", "rate < 20 B/cycle").kill_after(60)
+    before = interpret(list(parts_of(base).values()), ReadOptions(), Interpretation())
+
+    status, out, err = RunningSoak(
+        players["mended"], base, "--until", "rate < 20 B/cycle", "--resume", "--junit", str(tmp_path / "junit.xml")
+    ).end()
+
+    assert status == 0, err
+    assert "resumed: after" in err
+    assert "Proven: the loss is below 20 bytes per cycle" in out
+    whole = interpret(list(parts_of(base).values()), ReadOptions(), Interpretation())
+    assert whole.boots == 2, "the program was started anew"
+    assert (before.cycles or 0) >= 60
+    assert (whole.cycles or 0) > (before.cycles or 0)
+    assert any(problem.what == "gap" and "resumed" in problem.text for problem in whole.problems)
+    assert '<testcase classname="heaptrail.verdict" name="no leak"' in (tmp_path / "junit.xml").read_text()
+    assert [path.name for path in parts_of(base).values()] == ["night.0001.cast.gz", "night.0002.cast"]
+
+
+def test_a_run_is_never_overwritten(players: dict[str, Path], tmp_path: Path) -> None:
+    base = tmp_path / "night.cast"
+    kept = tmp_path / "night.0001.cast"
+    kept.write_text("the night before")
+
+    status, _, err = RunningSoak(players["mended"], base).end()
+
+    assert status == 2
+    assert "--resume" in err
+    assert kept.read_text() == "the night before"
