@@ -1,6 +1,6 @@
 """Error rates of the verdict against the trend tests in use, on soak runs whose truth is known.
 
-    python bench/detection.py            30 seeds of every regime, about 15 minutes of one core
+    python bench/detection.py            30 seeds of every regime, about ten minutes on two cores
     python bench/detection.py --seeds 4  a quick look
 
 Regimes and generator: tests/stats/soak_runs.py. Seeds from 0 are for reporting; thresholds were set on seeds from 1000.
