@@ -1,6 +1,7 @@
 """The verdict's error rates on a small part of the bench, every time.
 
-Seeds below 1000 are for reporting, thresholds are set on seeds from 1000 on; `bench/detection.py` runs more of them. The limits here are the goals with room for the small number of runs.
+Seeds below 1000 are for reporting, thresholds are set on seeds from 1000 on; `bench/detection.py` runs more of them.
+The limits here are the goals with room for the small number of runs.
 """
 
 from __future__ import annotations
