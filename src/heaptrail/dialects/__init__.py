@@ -6,7 +6,7 @@ Adding one: a file here with a class that satisfies `Dialect`, one line in `REGI
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import msgspec
 
@@ -63,6 +63,14 @@ class ConsoleCommands(msgspec.Struct, frozen=True, kw_only=True):
     collect: str | None = None
 
 
+class Run(NamedTuple):
+    """What a dialect read in one go: where in the block it stopped, the lines until there, what they say."""
+
+    end: int
+    lines: int
+    found: list[AnyObservation]
+
+
 class Dialect(Protocol):
     """Reads one RTOS's console text.
 
@@ -77,10 +85,13 @@ class Dialect(Protocol):
         triggers: Substrings, as bytes; a line that holds none of them is not fed unless `wants` is above 0. This is
             what makes long logs fast, so a trigger is a word that ordinary log lines do not hold.
 
-    Three more a dialect may have:
+    Four more a dialect may have:
         companions: Names of dialects that are asked too when the user names this one, since its console speaks both.
         due: Number of a line that must be fed whatever it holds, if none is before, since something is over then; None
             where nothing is open. It costs less than `wants`, which asks for all the lines until there.
+        run: `run(data, at, stop, line)` reads well-formed records that stand one behind the other from `at` on, up to
+            `stop` at most, in one go instead of line by line, and says the same; what it is not sure of it leaves.
+            `line` is the first one, without its text. Tried only where all lines are this dialect's.
         holds: True while the lines are this dialect's alone, as between its own begin and end lines.
     """
 

@@ -32,12 +32,14 @@ class Finder:
         self._search = BytesAhoCorasick(list(needles), implementation=Implementation.DFA)
         self.every_line = every_line
 
-    def lines(self, data: bytes) -> list[tuple[int, int, int]]:
-        """Start, end and bits of the lines that hold a substring, in order; `data` begins at the start of a line."""
+    def lines(self, data: bytes, first: int = 0) -> list[tuple[int, int, int]]:
+        """Start, end and bits of the lines that hold a substring, in order; the first line begins at `first`."""
         found: list[tuple[int, int, int]] = []
         bits = self._bits
         start, end, held = 0, -1, 0
-        for which, at, _ in self._search.find_matches_as_indexes(data, overlapping=True):
+        text = data if first == 0 else data[first:]
+        for which, offset, _ in self._search.find_matches_as_indexes(text, overlapping=True):
+            at = first + offset
             if at <= end:
                 held |= bits[which]
                 continue

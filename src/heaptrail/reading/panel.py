@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from heaptrail.model.observations import Mark, Problem, Task
 
 if TYPE_CHECKING:
-    from heaptrail.dialects import Dialect, Line
+    from heaptrail.dialects import Dialect, Line, Run
     from heaptrail.model.observations import AnyObservation
 
     Found = list[tuple[Dialect, list[AnyObservation]]]
@@ -60,6 +60,24 @@ class Panel:
             for trigger in dialect.triggers:
                 needles[trigger] = needles.get(trigger, 0) | self._bits[dialect.name]
         return needles
+
+    def runner(self, held: int) -> Dialect | None:
+        """The dialect that is inside a listing and alone is asked for lines with these bits, if it can read many."""
+        wanting = self._wanting_bits
+        if not wanting or self._holder is not None or self.due is not None:
+            return None
+        asked = self._asked(held | wanting, 0)
+        return asked[0] if len(asked) == 1 and hasattr(asked[0], "run") else None
+
+    def run(self, dialect: Dialect, data: bytes, span: tuple[int, int], line: Line) -> Run | None:
+        """Let a dialect read many lines in one go; None where it reads none."""
+        run: Run | None = dialect.run(data, *span, line)  # type: ignore[attr-defined]  # as `runner` found
+        if run is None:
+            return None
+        self._note(dialect)
+        if len(self._order) > 1:
+            self._ask_first(dialect)
+        return run
 
     def hear(self, line: Line, held: int) -> Found:
         """What each has to say after this line.

@@ -88,13 +88,15 @@ class Session:
 
     def _make_finder(self) -> Finder:
         needles = self._panel.needles()
+        self._mark_literals: list[bytes] = []
         for needle in BANNER_NEEDLES:
             needles[needle] = needles.get(needle, 0) | _BANNER
         every_line = False
         for mark, bit in ((self._cycle_mark, _CYCLE), (self._boot_mark, _BOOT)):
             literal = None if mark is None else literal_of(mark.pattern)
             if literal is not None:
-                needles[literal.encode()] = needles.get(literal.encode(), 0) | bit
+                self._mark_literals.append(needle := literal.encode())
+                needles[needle] = needles.get(needle, 0) | bit
             every_line |= mark is not None and literal is None
         return Finder(needles, every_line=every_line)
 
@@ -108,17 +110,40 @@ class Session:
         data = chunk.data
         if not self._zero_known and not chunk.times_s:
             self._find_zero(data)
-        position = 0
-        for start, end, held in [*self._finder.lines(data), (len(data), len(data), 0)]:
+        position, found = self._run(chunk, 0, 0)
+        while found:
+            yield from found
+            position, found = self._run(chunk, position, 0)
+        for start, end, held in [*self._finder.lines(data, position), (len(data), len(data), 0)]:
             while position < start and (position := self._skip(data, position, start)) < start:
                 stop = data.find(b"\n", position)
                 if stop < 0:
                     stop = len(data)
                 yield from self._line(chunk, position, stop, 0)
                 position = stop + 1
-            if held:
-                yield from self._line(chunk, start, end, held)
+            if start < position or not held:
+                continue
+            position, found = self._run(chunk, start, held)
+            if not found:
+                found = self._line(chunk, start, end, held)
                 position = end + 1
+            yield from found
+
+    def _run(self, chunk: Chunk, start: int, held: int) -> tuple[int, list[AnyObservation]]:
+        """Let a dialect that alone is asked read many lines in one go: where it stopped, and what it found."""
+        dialect = None if chunk.times_s or self._finder.every_line else self._panel.runner(held)
+        if dialect is None:
+            return start, []
+        data = chunk.data
+        stop = len(data)
+        for literal in self._mark_literals:
+            if (at := data.find(literal, start, stop)) >= 0:
+                stop = data.rfind(b"\n", start, at) + 1
+        run = self._panel.run(dialect, data, (start, stop), Line("", self.line + 1, self.boot, self._cycle, None))
+        if run is None:
+            return start, []
+        self.line += run.lines
+        return run.end, self._heard(dialect, run.found)
 
     def _skip(self, data: bytes, position: int, stop: int) -> int:
         """Pass over the lines before `stop` that nobody wants; where the next wanted one begins."""

@@ -18,7 +18,7 @@ from heaptrail.model.evidence import FootprintRule
 from heaptrail.model.observations import Mark
 
 if TYPE_CHECKING:
-    from heaptrail.dialects import Line
+    from heaptrail.dialects import Line, Run
     from heaptrail.limits import Limits
     from heaptrail.model.observations import AnyObservation, RawFrame, TracerState
 
@@ -105,6 +105,15 @@ class Tina:
         """See `Dialect`."""
         waits = self._listing.waits or self._heap.waits or self._misuse is not None
         return max(self._left if waits else 0, self._tasks.wants)
+
+    def run(self, data: bytes, at: int, stop: int, line: Line) -> Run | None:
+        """See `Dialect`: records as they are printed while nothing else is."""
+        if self._misuse is not None or self._heap.waits or self._tasks.wants or line.boot != self._boot:
+            return None
+        run = self._listing.run(data, at, stop, line)
+        if run is not None:
+            self._left = _PATIENCE_LINES
+        return run
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from heaptrail.dialects import Run
 from heaptrail.dialects.text import HEX, NAME_CHARACTERS, Place, number_ranges, place, problem
 from heaptrail.model.observations import Block, Dump, RawFrame
 
@@ -23,6 +24,16 @@ _RECORD = re.compile(
 )
 _RECORD_BEGINS = re.compile(r"\d{3}\s*:\s*ptr\b")
 _RECORD_PIECE = re.compile(r"^\s*\d{3,9}\s*:\s*(?:p|pt)?$|\bptr\s*=\s*0[xX].*\bsize\s*=\s*0[xX]")
+_WHOLE = re.compile(
+    rb"(\d{3,9}): ptr = 0x([0-9a-f]{8}), size = 0x([0-9a-f]{8}), thread = (?!\(null\))([!-~](?:[ -~]{0,29}[!-~])?)\r?\n"
+    rb"((?: {0,8}backtrace : 0x[0-9a-f]{8}\r?\n){0,64})(?=\d{3,9}: ptr = 0x)"
+)
+"""A record as it is printed while nothing else is, with the next one behind it, so that it is known to be whole."""
+_PC = re.compile(rb"0x([0-9a-f]{8})")
+_STACKS = 65_536
+"""So many distinct stacks are kept to be shared by the blocks that have them."""
+_RUN_RECORDS = 4_096
+"""More are not read in one go, so that what is found is handed on soon."""
 _FRAME = re.compile(r"backtrace\s*:\s*(0[xX])(0[xX])?([0-9a-fA-F]{1,16})(?![0-9a-zA-Z_])\s*(:|$)?")
 _FRAME_BEGINS = re.compile(r"race\s*:\s*0[xX]|backtrace\s*:|^\s*back(?!\w* ?fail)\w*\s*$")
 _FRAME_FAILED = re.compile(r"backtrace\s*(?:fail|:\s*invalid|:\s*\(nil\))")
@@ -57,6 +68,8 @@ class Listing:
         self._asked_was_on = False
         self._task: str | None = None
         self._record: _Open | None = None
+        self._stacks: dict[bytes, tuple[RawFrame, ...]] = {}
+        self._names: dict[bytes, str] = {}
         self.wide = False
         self.narrow = False
         self._forget()
@@ -82,6 +95,56 @@ class Listing:
     def waits(self) -> bool:
         """Whether a listing is open or asked for."""
         return self._where is not None or self._asked is not None
+
+    def run(self, data: bytes, at: int, stop: int, line: Line) -> Run | None:
+        """Read whole records in one go, as long as each number follows the last."""
+        if self._where is None or self._interrupted:
+            return None
+        where = place(line, "tina")
+        number, number_of_line = self._last_number, line.number
+        room = min(self._limits.records_per_dump - self._blocks - 1, _RUN_RECORDS)
+        first_pcs = self._first_pcs
+        found: list[AnyObservation] = []
+        while len(found) < room and (match := _WHOLE.match(data, at, stop)) is not None:
+            digits, address, size, task, stack = match.groups()
+            frames = self._stacks.get(stack)
+            if frames is None:
+                frames = self._stack(stack)
+            if int(digits) != number + 1 or len(frames) > self._limits.frames_per_block:
+                break
+            number += 1
+            if frames:
+                first_pcs.add(frames[0].pc)
+            where["line"] = number_of_line
+            found.append(
+                Block(
+                    dump=self._dumps,
+                    address=(value := int(address, 16)),
+                    size_bytes=int(size, 16),
+                    size_kind="requested",
+                    task=self._names.setdefault(task, task.decode("ascii")),
+                    frames=frames,
+                    **where,
+                )
+            )
+            self.narrow |= value % 16 != 0
+            number_of_line += 1 + stack.count(b"\n")
+            at = match.end()
+        if not found:
+            return None
+        self._last_number = number
+        before = self._close_record()
+        self._blocks += len(found)
+        return Run(at, number_of_line - line.number, [*before, *found])
+
+    def _stack(self, printed: bytes) -> tuple[RawFrame, ...]:
+        """The frames of a stack as it is printed; equal ones are one object, since a listing repeats few stacks."""
+        if len(self._stacks) >= _STACKS:
+            self._stacks.clear()
+            self._names.clear()
+        pcs = [int(digits, 16) for digits in _PC.findall(printed)]
+        frames = self._stacks[printed] = tuple(RawFrame(pc=pc, kind="call") for pc in pcs if pc)
+        return frames
 
     def give_up(self) -> list[AnyObservation]:
         """The agent announces a dump, which its own dialect reads where it is asked: nothing is expected here."""
