@@ -82,6 +82,8 @@ class GdbTarget:
                 f"no gdb server answers at {self._host}:{self._port} ({error.strerror or error})",
                 try_this="start it (openocd, JLinkGDBServer, pyocd gdbserver, qemu -s) and give its port",
             ) from error
+        # An acknowledgement and the next command are two small packets, which TCP would hold back for 40 ms each.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._halted_since = self._clock.monotonic()
         features = self._ask(b"qSupported:swbreak+;hwbreak+")
         size = re.search(rb"PacketSize=([0-9a-fA-F]+)", features)

@@ -102,6 +102,11 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
     heap = layout.walk(firmware, image.memory, place)
     if heap.corrupt and not heap.live and not heap.free:
         raise EvidenceError(f"no block of {place.name} can be read: {heap.corrupt[0].text}", try_this=BUILD_ADVICE)
+    if heap.free == place.arenas:
+        raise EvidenceError(
+            f"{place.name} was never used: the variables of {layout.name} are all null in {image.name}",
+            try_this=f"an image of the running target, and {BUILD_ADVICE}",
+        )
     problems += [("corrupt", item.text) for item in heap.corrupt]
     found = _tasks(firmware, image)
     problems += [("kernel", text) for text in found.problems]
