@@ -62,6 +62,7 @@ TARGETS = (
 def compile_with(target: Target, *words: str | Path, optimize: str = "-O2") -> None:
     include = [FIRMWARE, AGENT / "include", PORT.parent, HERE]
     flags = ("-std=c11", "-g", "-ffreestanding", "-nostdlib", "-fno-tree-loop-distribute-patterns")
+    flags += ("-fno-asynchronous-unwind-tables", "-DHT_CPU_LOCK=1")
     command = [f"{target.prefix}gcc", *target.options, optimize, *flags, f"-isystem{FIRMWARE / 'libc'}"]
     command += [f"-I{path}" for path in include]
     subprocess.run([*command, *map(str, words)], check=True, stderr=subprocess.DEVNULL)

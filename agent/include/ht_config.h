@@ -116,6 +116,12 @@
 #define HT_REPORTS 8
 #endif
 
+/* 1: the critical section is to mask the CPU's interrupts (RISC-V in machine mode, Cortex-M), inline in the hooks, and the
+ * port has none of its own. For one core only: it does not keep another core out. */
+#ifndef HT_CPU_LOCK
+#define HT_CPU_LOCK 0
+#endif
+
 /* End of a printed line. A console that does not turn "\n" into "\r\n" by itself needs "\r\n". */
 #ifndef HT_EOL
 #define HT_EOL "\n"

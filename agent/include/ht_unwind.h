@@ -42,7 +42,7 @@ static inline size_t ht_unwind_frames(uintptr_t *pcs, size_t max, const void *fr
         *out++ = ret;
 #if defined(__riscv)
         uintptr_t above = ((const uintptr_t *)here)[-2]; /* {caller's frame pointer, return address} below the frame */
-        if (above <= here || above > end || above % sizeof above != 0) {
+        if (above - here - 1u >= end - here || above % sizeof above != 0) { /* not in (here, end] */
             break;
         }
         ret = ((const uintptr_t *)above)[-1];
@@ -77,26 +77,27 @@ static inline size_t ht_unwind_scan(uintptr_t *pcs, size_t max, const void *fram
     if (max == 0 || word >= last) {
         return 0;
     }
-    /* `pcs` is the hook's own local, above its frame pointer: begin above it, or the scan reads what it wrote. Above
-     * that lie the registers that the hook saved, its own return address last: begin behind it. */
-    if (pcs >= word && pcs < last) {
-        word = pcs + max;
+    uintptr_t *out = pcs;
+    const uintptr_t *full = pcs + max;
+    *out++ = ret;
+#define HT_TRY(value)                                                                        \
+    if ((value) - text <= text_bytes && ((value) & 1u) != 0 && ht_follows_call(value)) {      \
+        if (out == full) {                                                                    \
+            return max;                                                                       \
+        }                                                                                     \
+        *out++ = (value);                                                                     \
     }
-    for (const uintptr_t *saved = word; saved < last && saved < word + 16; saved++) {
-        if (*saved == ret) {
-            word = saved + 1;
-            break;
-        }
+    for (; word + 4 <= last; word += 4) { /* most words are no code addresses: 4 instructions for each of them */
+        HT_TRY(word[0])
+        HT_TRY(word[1])
+        HT_TRY(word[2])
+        HT_TRY(word[3])
     }
-    size_t depth = 0;
-    pcs[depth++] = ret;
-    while (word < last && depth < max) {
-        uintptr_t value = *word++;
-        if (value - text <= text_bytes && (value & 1u) != 0 && ht_follows_call(value)) {
-            pcs[depth++] = value;
-        }
+    for (; word < last; word++) {
+        HT_TRY(word[0])
     }
-    return depth;
+#undef HT_TRY
+    return (size_t)(out - pcs);
 }
 
 #endif

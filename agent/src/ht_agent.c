@@ -9,70 +9,6 @@ struct ht_state ht;
 
 static uint32_t clip(size_t bytes) { return bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes; }
 
-/* -- Misuse ---------------------------------------------------------------------------------------------------- */
-
-#if HT_CHECK_DOUBLE_FREE
-/* One slot an address may be in: O(1), and a later free in the same slot only makes us forget, never accuse.
- * The hash's high half: a product's low bits know only the address's low bits, which are alike. */
-static struct ht_freed *freed_slot(uint32_t hash) { return &ht.freed[(hash >> 16) & (HT_FREED - 1)]; }
-#endif
-
-static void remember_freed(uintptr_t address, uint32_t hash, uint32_t stack)
-{
-#if HT_CHECK_DOUBLE_FREE
-    struct ht_freed *slot = freed_slot(hash);
-    slot->address = address;
-    slot->stack = (uint16_t)stack;
-#else
-    (void)address, (void)hash, (void)stack;
-#endif
-}
-
-static bool was_freed(uintptr_t address, uint32_t hash)
-{
-#if HT_CHECK_DOUBLE_FREE
-    return freed_slot(hash)->address == address;
-#else
-    (void)address, (void)hash;
-    return false;
-#endif
-}
-
-/* The address is in use again: whoever frees it now is right to do so. */
-static void forget_freed(uintptr_t address, uint32_t hash)
-{
-#if HT_CHECK_DOUBLE_FREE
-    if (was_freed(address, hash)) {
-        freed_slot(hash)->address = 0;
-    }
-#else
-    (void)address, (void)hash;
-#endif
-}
-
-static void report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, size_t depth)
-{
-    bool wanted;
-    uint8_t thread = ht_current_thread(&wanted);
-    uint16_t stack = (uint16_t)ht_intern(pcs, depth);
-    uint16_t before = 0;
-    ht_count(kind == HT_DOUBLE_FREE ? &ht.double_frees : &ht.null_frees);
-    for (uint32_t i = 0; i < ht.misuse_count; i++) {
-        if (ht.misuses[i].kind == kind && ht.misuses[i].stack == stack) {
-            ht_count(&ht.misuses[i].count);
-            return;
-        }
-    }
-#if HT_CHECK_DOUBLE_FREE
-    uint32_t hash = ht_hash_address(address);
-    before = kind == HT_DOUBLE_FREE && was_freed(address, hash) ? freed_slot(hash)->stack : 0;
-#endif
-    if (ht.misuse_count < HT_REPORTS) {
-        ht.misuses[ht.misuse_count++] = (struct ht_misuse_row){
-            .kind = kind, .count = 1, .address = address, .stack = stack, .before = before, .thread = thread};
-    }
-}
-
 /* -- Allocations ----------------------------------------------------------------------------------------------- */
 
 static uint8_t overhead_of(size_t requested, size_t block_bytes)
@@ -82,99 +18,99 @@ static uint8_t overhead_of(size_t requested, size_t block_bytes)
 }
 
 /* The address was handed out again, so a block that we hold there was freed behind our back. */
-static void drop_stale(uint32_t slot)
+static struct ht_record *drop_stale(struct ht_record *record, uint32_t hash)
 {
-    struct ht_site_row *site = &ht.sites[ht.records[slot].site];
+    bool found;
+    uintptr_t address = record->address;
+    struct ht_site_row *site = &ht.sites[record->site];
     --site->live;
-    site->live_bytes -= ht.records[slot].requested;
+    site->live_bytes -= record->requested;
     ht_count(&ht.missed_frees);
-    ht_remove(slot);
+    ht_remove(record);
+    return ht_seek(address, hash, &found);
 }
 
 /* Whatever we thought of this address is over: another block is there now. The slot where it belongs. */
-static uint32_t vacate(uintptr_t address)
+static inline struct ht_record *vacate(uintptr_t address)
 {
     bool found;
     uint32_t hash = ht_hash_address(address);
-    uint32_t slot = ht_seek(address, hash, &found);
-    forget_freed(address, hash);
-    if (found) {
-        drop_stale(slot);
-        slot = ht_seek(address, hash, &found);
-    }
-    return slot;
+    struct ht_record *slot = ht_seek(address, hash, &found);
+    ht_forget_freed(address, hash);
+    return found ? drop_stale(slot, hash) : slot;
 }
 
-static void record_malloc(uintptr_t address, size_t requested, size_t block_bytes, const uintptr_t *pcs, size_t depth)
+static inline __attribute__((always_inline)) void record_malloc(uintptr_t address, size_t requested,
+                                                                size_t block_bytes, const uintptr_t *pcs, size_t depth)
 {
-    bool wanted;
-    uint8_t thread = ht_current_thread(&wanted);
-    uint32_t slot = address != 0 ? vacate(address) : 0;
-    if (!wanted) {
+    uint32_t thread = ht_current_thread();
+    struct ht_record *slot = address != 0 ? vacate(address) : NULL;
+    if (!ht.threads[thread].wanted) {
         return;
     }
     uint32_t number = ht_site_of(pcs, depth);
     struct ht_site_row *site = &ht.sites[number];
     if (address == 0) {
         ht_count(&site->failed);
-        ht_count(&ht.failed);
+        return;
+    }
+    uint32_t birth = ++ht.born;
+    if (site->allocs == 0) {
+        site->first_birth = birth;
+    }
+    site->last_birth = birth;
+    ht_count(&site->allocs);
+    if (ht.live == HT_RECORDS) {
+        ht_count(&site->unrecorded);
         return;
     }
     struct ht_record record = {
         .address = address,
         .requested = clip(requested),
-        .birth = ++ht.born,
+        .birth = birth,
         .site = (uint16_t)number,
-        .thread = thread,
+        .thread = (uint8_t)thread,
         .overhead = overhead_of(requested, block_bytes),
     };
-    ht_count(&ht.allocs);
-    if (site->allocs == 0) {
-        site->first_birth = record.birth;
-    }
-    site->last_birth = record.birth;
-    ht_count(&site->allocs);
-    if (ht_insert(slot, &record)) {
-        ++site->live;
-        site->live_bytes += record.requested;
-    } else {
-        ht_count(&site->unrecorded);
-        ht_count(&ht.unrecorded);
-    }
+    ht_insert(slot, &record);
+    ++site->live;
+    site->live_bytes += record.requested;
 }
 
 /* With a filter in force, or on pause, most allocations need no stack. */
-static bool stack_needed(void)
+static bool stack_needed(unsigned mode)
 {
-    if (ht_mode() == HT_PAUSED) {
-        return false;
-    }
-    if (!atomic_load_explicit(&ht.filtered, memory_order_relaxed)) {
+    if (mode == HT_ON) {
         return true;
     }
-    bool wanted;
     uintptr_t saved = ht_port_lock();
-    (void)ht_current_thread(&wanted);
+    bool wanted = mode == HT_FILTERED && ht.threads[ht_current_thread()].wanted;
     ht_port_unlock(saved);
     return wanted;
 }
 
-#define CAPTURE(pcs) \
-    ht_port_backtrace((pcs), HT_DEPTH, __builtin_frame_address(0), (uintptr_t)__builtin_return_address(0))
+/* In Thumb code the frame address is the bottom of the frame, where our own locals are; the CFA is its top. */
+#if defined(__thumb__)
+#define FRAME_OF_HOOK() __builtin_dwarf_cfa()
+#else
+#define FRAME_OF_HOOK() __builtin_frame_address(0)
+#endif
+#define CAPTURE(pcs) ht_port_backtrace((pcs), HT_DEPTH, FRAME_OF_HOOK(), (uintptr_t)__builtin_return_address(0))
 
 /* The hooks themselves must be real frames, not leaves: CAPTURE begins at their caller. */
 #define HOOK __attribute__((noinline))
 
 HOOK void ht_on_malloc(void *block, size_t requested, size_t block_bytes)
 {
-    if (ht_mode() == HT_OFF) {
+    unsigned mode = ht_mode();
+    if (mode == HT_OFF) {
         return;
     }
     uintptr_t pcs[HT_DEPTH_ROOM];
-    size_t depth = stack_needed() ? CAPTURE(pcs) : 0;
+    size_t depth = stack_needed(mode) ? CAPTURE(pcs) : 0;
     uintptr_t saved = ht_port_lock();
-    unsigned mode = ht_mode();
-    if (mode == HT_ON) {
+    mode = ht_mode();
+    if (mode == HT_ON || mode == HT_FILTERED) {
         record_malloc((uintptr_t)block, requested, block_bytes, pcs, depth);
     } else if (mode == HT_PAUSED && block != NULL) {
         (void)vacate((uintptr_t)block);
@@ -183,34 +119,38 @@ HOOK void ht_on_malloc(void *block, size_t requested, size_t block_bytes)
     ht_port_unlock(saved);
 }
 
+static void move(struct ht_record *old, uintptr_t to, size_t requested, size_t block_bytes)
+{
+    struct ht_record record = *old;
+    ht_remove(old);
+    if (to != record.address) {
+        ht_remember_freed(record.address, ht_hash_address(record.address), 0);
+    }
+    ht.sites[record.site].live_bytes += clip(requested) - record.requested;
+    record.address = to;
+    record.requested = clip(requested);
+    record.overhead = overhead_of(requested, block_bytes);
+    ht_insert(vacate(to), &record); /* its own place became free just now */
+}
+
 HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block_bytes)
 {
-    if (ht_mode() == HT_OFF) {
+    unsigned mode = ht_mode();
+    if (mode == HT_OFF) {
         return;
     }
     uintptr_t pcs[HT_DEPTH_ROOM];
-    size_t depth = stack_needed() ? CAPTURE(pcs) : 0;
+    size_t depth = stack_needed(mode) ? CAPTURE(pcs) : 0;
     uintptr_t saved = ht_port_lock();
-    unsigned mode = ht_mode();
-    uint32_t old_hash = ht_hash_address((uintptr_t)block);
     bool known = false;
-    uint32_t slot = 0;
+    struct ht_record *record = NULL;
+    mode = ht_mode();
     if (block != NULL && mode != HT_OFF) {
-        slot = ht_seek((uintptr_t)block, old_hash, &known);
+        record = ht_seek((uintptr_t)block, ht_hash_address((uintptr_t)block), &known);
     }
     if (known && moved != NULL) {
-        struct ht_record record = ht.records[slot];
-        struct ht_site_row *site = &ht.sites[record.site];
-        ht_remove(slot);
-        if (moved != block) {
-            remember_freed((uintptr_t)block, old_hash, 0);
-        }
-        site->live_bytes += clip(requested) - record.requested;
-        record.address = (uintptr_t)moved;
-        record.requested = clip(requested);
-        record.overhead = overhead_of(requested, block_bytes);
-        (void)ht_insert(vacate((uintptr_t)moved), &record); /* its own place became free just now */
-    } else if (mode == HT_ON) {
+        move(record, (uintptr_t)moved, requested, block_bytes);
+    } else if (mode == HT_ON || mode == HT_FILTERED) {
         /* Its own block, or one from before tracking that is at this size since now, or a failure. */
         record_malloc((uintptr_t)moved, requested, block_bytes, pcs, depth);
     }
@@ -219,52 +159,33 @@ HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block
 
 /* -- Frees ----------------------------------------------------------------------------------------------------- */
 
-enum freeing { FREED, FREED_ANEW, MISUSED };
-
-/* FREED_ANEW: done, but whoever freed is new to this site, and `site` wants the stack. */
-static enum freeing record_free(uintptr_t address, uint32_t hash, uint32_t key, uint32_t *number)
-{
-    bool found;
-    uint32_t slot = ht_seek(address, hash, &found);
-    if (!found) {
-        if (was_freed(address, hash)) {
-            return MISUSED;
-        }
-        ht_count(&ht.unknown_frees);
-        return FREED;
-    }
-    const struct ht_record *record = &ht.records[slot];
-    struct ht_site_row *site = &ht.sites[record->site];
-    *number = record->site;
-    uint32_t age = ht.born - record->birth;
-    if (age > site->oldest_death) {
-        site->oldest_death = age;
-    }
-    --site->live;
-    site->live_bytes -= record->requested;
-    ht_count(&site->frees);
-    ht_count(&ht.frees);
-    ht_remove(slot);
-    bool alike = !HT_FREE_STACKS || site->free_key == key;
-    remember_freed(address, hash, alike ? site->freed_by : 0);
-    return alike ? FREED : FREED_ANEW;
-}
-
-static void note_freer(uintptr_t address, uint32_t hash, uint32_t key, uint32_t number, const uintptr_t *pcs, size_t depth)
+static void note_freer(uintptr_t address, uint32_t site, uint32_t key, const uintptr_t *pcs, size_t depth)
 {
     uint32_t stack = ht_intern(pcs, depth);
+    uint32_t hash = ht_hash_address(address);
     if (stack == 0 && depth != 0) {
         ht_count(&ht.free_stacks_dropped);
     }
-    ht.sites[number].freed_by = (uint16_t)stack;
-    ht.sites[number].free_key = key;
-#if HT_CHECK_DOUBLE_FREE
-    if (was_freed(address, hash)) {
-        freed_slot(hash)->stack = (uint16_t)stack;
+    ht.sites[site].freed_by = (uint16_t)stack;
+    ht.sites[site].free_key = key;
+    if (ht_was_freed(address, hash)) {
+        ht_remember_freed(address, hash, stack);
     }
-#else
-    (void)address, (void)hash;
-#endif
+}
+
+/* What needs the freeing stack, seldom: a misuse, or a free that is new to its `site`. */
+static __attribute__((noinline)) void look_closer(uintptr_t address, uint32_t site, uint32_t key, uint32_t generation,
+                                                  const void *frame, uintptr_t ret)
+{
+    uintptr_t pcs[HT_DEPTH_ROOM];
+    size_t depth = ht_port_backtrace(pcs, HT_DEPTH, frame, ret);
+    uintptr_t saved = ht_port_lock();
+    if (site == HT_SITES && ht_mode() != HT_OFF) {
+        ht_report_misuse(address == 0 ? HT_FREE_NULL : HT_DOUBLE_FREE, address, pcs, depth);
+    } else if (site != HT_SITES && generation == ht.generation) {
+        note_freer(address, site, key, pcs, depth);
+    }
+    ht_port_unlock(saved);
 }
 
 HOOK void ht_on_free_by(void *block, const void *caller)
@@ -272,30 +193,41 @@ HOOK void ht_on_free_by(void *block, const void *caller)
     if (ht_mode() == HT_OFF || (block == NULL && !HT_CHECK_FREE_NULL)) {
         return;
     }
-    /* Never 0, which stands for a site that nothing was freed of yet. */
-    uint32_t key = ((uint32_t)(uintptr_t)caller * 2654435769u + (uint32_t)(uintptr_t)__builtin_frame_address(0)) | 1u;
-    uint32_t hash = ht_hash_address((uintptr_t)block);
-    uint32_t number = 0;
-    uint32_t generation = 0;
-    enum freeing how = MISUSED;
+    uintptr_t address = (uintptr_t)block;
+    uint32_t hash = ht_hash_address(address);
+    const void *frame = FRAME_OF_HOOK();
+    uint32_t key = (uint32_t)(uintptr_t)caller * 5u + (uint32_t)(uintptr_t)frame;
+    uint32_t number = HT_SITES; /* no site's */
+    bool found = false;
+    uintptr_t saved = ht_port_lock();
     if (block != NULL) {
-        uintptr_t saved = ht_port_lock();
-        generation = ht.generation;
-        how = ht_mode() == HT_OFF ? FREED : record_free((uintptr_t)block, hash, key, &number);
-        ht_port_unlock(saved);
-        if (how == FREED) {
+        struct ht_record *record = ht_seek(address, hash, &found);
+        if (found) {
+            struct ht_site_row *site = &ht.sites[number = record->site];
+            uint32_t age = ht.born - record->birth;
+            if (age > site->oldest_death) {
+                site->oldest_death = age;
+            }
+            --site->live;
+            site->live_bytes -= record->requested;
+            ht_count(&site->frees);
+            ht_remove(record);
+            ht_remember_freed(address, hash, site->freed_by);
+            if (!HT_FREE_STACKS || (site->free_key == key && site->freed_by != 0)) {
+                ht_port_unlock(saved);
+                return;
+            }
+            ht_remember_freed(address, hash, 0);
+        } else if (!ht_was_freed(address, hash)) {
+            ht_count(&ht.unknown_frees);
+            ht_port_unlock(saved);
             return;
         }
     }
-    uintptr_t pcs[HT_DEPTH_ROOM];
-    size_t depth = CAPTURE(pcs);
-    uintptr_t saved = ht_port_lock();
-    if (how == MISUSED && ht_mode() != HT_OFF) {
-        report_misuse(block == NULL ? HT_FREE_NULL : HT_DOUBLE_FREE, (uintptr_t)block, pcs, depth);
-    } else if (how == FREED_ANEW && generation == ht.generation) {
-        note_freer((uintptr_t)block, hash, key, number, pcs, depth);
-    }
+    uint32_t generation = ht.generation;
     ht_port_unlock(saved);
+    look_closer(address, number, key, generation, frame, (uintptr_t)__builtin_return_address(0));
+    __asm__ volatile(""); /* no tail call: our frame is where the stack is looked at from */
 }
 
 /* -- Control --------------------------------------------------------------------------------------------------- */
@@ -307,10 +239,10 @@ static void reset(void)
 {
     uint32_t generation = ht.generation + 1;
     set_mode(HT_OFF);
-    atomic_store_explicit(&ht.filtered, false, memory_order_relaxed);
     memset((char *)&ht + offsetof(struct ht_state, generation), 0, sizeof ht - offsetof(struct ht_state, generation));
     ht.generation = generation;
     ht.site_count = 2; /* "other" and "no stack" */
+    ht.threads[0].id = ~HT_ID_STARTUP - 1u; /* nobody's: a hint of 0 must not find a task that was never seen */
     ht.threads[HT_THREADS].id = HT_ID_ISR;
     ht_copy_name(ht.threads[HT_THREADS].name, "(other)");
 }
@@ -325,26 +257,32 @@ bool ht_start(const char *const names[], size_t names_count)
     for (size_t i = 0; i < names_count; i++) {
         ht_copy_name(ht.filters[ht.filter_count++], names[i]);
     }
-    atomic_store_explicit(&ht.filtered, names_count != 0, memory_order_relaxed);
-    set_mode(HT_ON);
+    set_mode(names_count != 0 ? HT_FILTERED : HT_ON);
     ht_port_unlock(saved);
     return true;
 }
 
-static bool change_mode(unsigned from, unsigned char to)
+bool ht_pause(void)
 {
     uintptr_t saved = ht_port_lock();
-    bool changes = ht_mode() == from;
-    if (changes) {
-        set_mode(to);
+    bool records = ht_mode() == HT_ON || ht_mode() == HT_FILTERED;
+    if (records) {
+        set_mode(HT_PAUSED);
     }
     ht_port_unlock(saved);
-    return changes;
+    return records;
 }
 
-bool ht_pause(void) { return change_mode(HT_ON, HT_PAUSED); }
-
-bool ht_resume(void) { return change_mode(HT_PAUSED, HT_ON); }
+bool ht_resume(void)
+{
+    uintptr_t saved = ht_port_lock();
+    bool paused = ht_mode() == HT_PAUSED;
+    if (paused) {
+        set_mode(ht.filter_count != 0 ? HT_FILTERED : HT_ON);
+    }
+    ht_port_unlock(saved);
+    return paused;
+}
 
 void ht_stop(void) { set_mode(HT_OFF); }
 

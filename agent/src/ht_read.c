@@ -1,6 +1,8 @@
 /* Reading: each call copies one thing out under the lock. Frames are stored as return addresses and shown as calls. */
 #include "ht_store.h"
 
+static void add(uint32_t *sum, uint32_t value) { *sum = *sum > UINT32_MAX - value ? UINT32_MAX : *sum + value; }
+
 void ht_get_totals(ht_totals *out)
 {
     uintptr_t saved = ht_port_lock();
@@ -10,23 +12,25 @@ void ht_get_totals(ht_totals *out)
         .paused = mode == HT_PAUSED,
         .live = ht.live,
         .capacity = HT_RECORDS,
-        .unrecorded = ht.unrecorded,
         .sites = ht.site_count > 2 ? ht.site_count - 2 : 0,
         .site_capacity = HT_SITES - 2,
         .stacks = ht.stack_count,
         .stack_capacity = HT_STACKS,
         .stacks_dropped = ht.stacks_dropped,
         .free_stacks_dropped = ht.free_stacks_dropped,
-        .allocs = ht.allocs,
-        .frees = ht.frees,
         .unknown_frees = ht.unknown_frees,
         .missed_frees = ht.missed_frees,
         .while_paused = ht.while_paused,
-        .failed = ht.failed,
         .double_frees = ht.double_frees,
         .null_frees = ht.null_frees,
         .filters = ht.filter_count,
     };
+    for (uint32_t i = 0; i < ht.site_count; i++) {
+        add(&out->allocs, ht.sites[i].allocs);
+        add(&out->frees, ht.sites[i].frees);
+        add(&out->failed, ht.sites[i].failed);
+        add(&out->unrecorded, ht.sites[i].unrecorded);
+    }
     ht_port_unlock(saved);
 }
 

@@ -9,16 +9,25 @@ static uint32_t hash_of(const uintptr_t *pcs, size_t depth)
 {
     /* Multiplying by an odd number loses nothing, and the high bits, which choose the slot, know all lower ones. */
     uintptr_t hash = (uintptr_t)depth;
-    for (const uintptr_t *end = pcs + depth; pcs != end; pcs++) {
-        hash = (hash ^ *pcs) * (uintptr_t)0x9e3779b97f4a7c15u;
+    const uintptr_t *end = pcs + depth;
+    if (depth & 1u) {
+        hash = (hash ^ *pcs++) * (uintptr_t)0x9e3779b97f4a7c15u;
+    }
+    for (; pcs != end; pcs += 2) { /* two at a time: the loop's own cost is a quarter of it all */
+        hash = (hash ^ pcs[0]) * (uintptr_t)0x9e3779b97f4a7c15u;
+        hash = (hash ^ pcs[1]) * (uintptr_t)0x9e3779b97f4a7c15u;
     }
     return (uint32_t)(hash >> (8 * sizeof hash - 32));
 }
 
 static bool same(const uintptr_t *a, const uintptr_t *b, size_t depth)
 {
-    for (const uintptr_t *end = a + depth; a != end; a++, b++) { /* a C library's memcmp goes by bytes */
-        if (*a != *b) {
+    const uintptr_t *end = a + depth; /* a C library's memcmp goes by bytes */
+    if ((depth & 1u) && *a++ != *b++) {
+        return false;
+    }
+    for (; a != end; a += 2, b += 2) {
+        if (a[0] != b[0] || a[1] != b[1]) {
             return false;
         }
     }
@@ -87,35 +96,52 @@ static bool name_wanted(const char *name)
     return ht.filter_count == 0;
 }
 
-static uint8_t find_thread(uint32_t id, bool *wanted)
+uint32_t ht_find_thread(uint32_t id)
 {
-    for (uint32_t i = 0; i < ht.thread_count; i++) {
-        if (ht.threads[i].id == id) {
-            *wanted = ht.threads[i].wanted;
-            return (uint8_t)i;
+    uint32_t i = 0;
+    while (i < ht.thread_count && ht.threads[i].id != id) {
+        i++;
+    }
+    struct ht_thread *thread = &ht.threads[i]; /* HT_THREADS, the last: "(other)" */
+    if (i == ht.thread_count) {
+        char name[HT_NAME_BYTES];
+        const char *given = ht_port_thread_name();
+        ht_copy_name(name, id == HT_ID_ISR ? "ISR" : id == HT_ID_STARTUP ? "(start-up)" : given != NULL ? given : "(null)");
+        thread->wanted = name_wanted(name);
+        if (i < HT_THREADS) {
+            thread->id = id;
+            memcpy(thread->name, name, sizeof name);
+            ht.thread_count++;
         }
     }
-    char name[HT_NAME_BYTES];
-    const char *given = ht_port_thread_name();
-    ht_copy_name(name, id == HT_ID_ISR ? "ISR" : id == HT_ID_STARTUP ? "(start-up)" : given != NULL ? given : "(null)");
-    *wanted = name_wanted(name);
-    if (ht.thread_count == HT_THREADS) {
-        return HT_THREADS;
+    if (i < HT_THREADS) {
+        ht.thread_hints[id & (HT_THREAD_HINTS - 1)] = (uint8_t)i;
     }
-    struct ht_thread *thread = &ht.threads[ht.thread_count];
-    thread->id = id;
-    thread->wanted = *wanted;
-    memcpy(thread->name, name, sizeof name);
-    return (uint8_t)ht.thread_count++;
+    return i;
 }
 
-uint8_t ht_current_thread(bool *wanted)
+void ht_report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, size_t depth)
 {
-    uint32_t id = ht_port_thread_id();
-    uint8_t *hint = &ht.thread_hints[id & (HT_THREAD_HINTS - 1)];
-    if (*hint < ht.thread_count && ht.threads[*hint].id == id) {
-        *wanted = ht.threads[*hint].wanted;
-        return *hint;
+    uint32_t thread = ht_current_thread();
+    uint16_t stack = (uint16_t)ht_intern(pcs, depth);
+    uint16_t before = 0;
+    ht_count(kind == HT_DOUBLE_FREE ? &ht.double_frees : &ht.null_frees);
+    for (uint32_t i = 0; i < ht.misuse_count; i++) {
+        if (ht.misuses[i].kind == kind && ht.misuses[i].stack == stack) {
+            ht_count(&ht.misuses[i].count);
+            return;
+        }
     }
-    return *hint = find_thread(id, wanted);
+#if HT_CHECK_DOUBLE_FREE
+    uint32_t hash = ht_hash_address(address);
+    before = kind == HT_DOUBLE_FREE && ht_was_freed(address, hash) ? ht_freed_slot(hash)->stack : 0;
+#endif
+    if (ht.misuse_count < HT_REPORTS) {
+        ht.misuses[ht.misuse_count++] = (struct ht_misuse_row){.kind = kind,
+                                                               .count = 1,
+                                                               .address = address,
+                                                               .stack = stack,
+                                                               .before = before,
+                                                               .thread = (uint8_t)thread};
+    }
 }

@@ -6,56 +6,50 @@
  */
 #include "ht_store.h"
 
-static uint32_t distance(uint32_t from, uint32_t to) { return to >= from ? to - from : to + HT_SLOTS - from; }
-
-static uint32_t away(uint32_t slot)
+static struct ht_record *next_of(struct ht_record *slot)
 {
-    return distance(ht_home_of_hash(ht_hash_address(ht.records[slot].address)), slot);
+    return slot == &ht.records[HT_SLOTS - 1] ? &ht.records[0] : slot + 1;
 }
 
-uint32_t ht_seek(uintptr_t address, uint32_t hash, bool *found)
+/* Slots between a record's home and where it stands. */
+static uint32_t away(const struct ht_record *slot)
 {
-    uint32_t slot = ht_home_of_hash(hash);
-    *found = true;
-    for (uint32_t steps = 0;; steps++) {
-        uintptr_t here = ht.records[slot].address;
-        if (here == address) {
+    uint32_t home = ht_home_of_hash(ht_hash_address(slot->address));
+    uint32_t at = (uint32_t)(slot - ht.records);
+    return at >= home ? at - home : at + HT_SLOTS - home;
+}
+
+struct ht_record *ht_seek_on(struct ht_record *slot, uintptr_t address, bool *found)
+{
+    for (uint32_t steps = 0; slot->address != 0 && away(slot) >= steps; steps++) {
+        if (slot->address == address) {
+            *found = true;
             return slot;
         }
-        if (here == 0 || away(slot) < steps) {
-            break;
-        }
-        slot = ht_next_slot(slot);
+        slot = next_of(slot);
     }
     *found = false;
     return slot;
 }
 
-bool ht_insert(uint32_t slot, const struct ht_record *record)
+void ht_insert_on(struct ht_record *slot, const struct ht_record *record)
 {
-    if (ht.live == HT_RECORDS) {
-        return false;
-    }
     struct ht_record moving = *record;
-    while (ht.records[slot].address != 0) {
-        struct ht_record next = ht.records[slot];
-        ht.records[slot] = moving;
+    while (slot->address != 0) {
+        struct ht_record next = *slot;
+        *slot = moving;
         moving = next;
-        slot = ht_next_slot(slot);
+        slot = next_of(slot);
     }
-    ht.records[slot] = moving;
-    ++ht.live;
-    return true;
+    *slot = moving;
 }
 
-void ht_remove(uint32_t slot)
+void ht_remove_on(struct ht_record *slot, struct ht_record *next)
 {
-    uint32_t next = ht_next_slot(slot);
-    while (ht.records[next].address != 0 && away(next) != 0) {
-        ht.records[slot] = ht.records[next];
+    while (next->address != 0 && away(next) != 0) {
+        *slot = *next;
         slot = next;
-        next = ht_next_slot(next);
+        next = next_of(next);
     }
-    ht.records[slot].address = 0;
-    --ht.live;
+    slot->address = 0;
 }

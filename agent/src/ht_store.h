@@ -65,22 +65,21 @@ struct ht_freed {
     uint16_t stack;
 };
 
-enum { HT_OFF, HT_ON, HT_PAUSED };
+enum { HT_OFF, HT_ON, HT_FILTERED, HT_PAUSED };
 
 struct ht_state {
     atomic_uchar mode;
-    atomic_bool filtered; /* filter_count != 0, to be asked outside the lock */
     uint32_t generation; /* of the tables: a cursor from before a clear is told */
     uint32_t born;       /* the last birth given */
-    uint32_t allocs, frees, live, unrecorded, stacks_dropped, free_stacks_dropped, unknown_frees, missed_frees, failed;
-    uint32_t double_frees, null_frees, while_paused;
+    uint32_t live;       /* records in use; the other sums are taken over the sites when they are asked for */
+    uint32_t stacks_dropped, free_stacks_dropped, unknown_frees, missed_frees, double_frees, null_frees, while_paused;
     uint32_t site_count, stack_count, frame_count, thread_count, misuse_count, filter_count;
     struct ht_record records[HT_SLOTS];
     struct ht_site_row sites[HT_SITES];
     struct ht_stack stacks[HT_STACKS + 1];
     uint16_t index[HT_INDEX_SLOTS]; /* stack number, 0 is empty */
     uintptr_t frames[HT_FRAMES > 0 ? HT_FRAMES : 1];
-    struct ht_thread threads[HT_THREADS + 1]; /* the last one is "(other)" */
+    struct ht_thread threads[HT_THREADS + 1]; /* the last one is "(other)", with whichever task was last counted there */
     uint8_t thread_hints[HT_THREAD_HINTS];
     struct ht_misuse_row misuses[HT_REPORTS];
     char filters[HT_FILTERS][HT_NAME_BYTES];
@@ -106,24 +105,104 @@ static inline uint32_t ht_hash_address(uintptr_t address)
 
 static inline uint32_t ht_home_of_hash(uint32_t hash) { return (uint32_t)(((uint64_t)hash * HT_SLOTS) >> 32); }
 
-static inline uint32_t ht_next_slot(uint32_t slot) { return slot + 1 == HT_SLOTS ? 0 : slot + 1; }
+/* -- ht_store.c: the records by address. What happens most is here, inline: the home slot decides, and nobody follows. */
 
-/* ht_store.c: the records by address. */
+struct ht_record *ht_seek_on(struct ht_record *slot, uintptr_t address, bool *found);
+void ht_insert_on(struct ht_record *slot, const struct ht_record *record);
+void ht_remove_on(struct ht_record *slot, struct ht_record *next);
 
-/* The slot of the record at `address`, or the one where it would have to stand; `found` says which. */
-uint32_t ht_seek(uintptr_t address, uint32_t hash, bool *found);
-/* Put a record in, at the slot that ht_seek named for it. False if the pool is full. */
-bool ht_insert(uint32_t slot, const struct ht_record *record);
-void ht_remove(uint32_t slot);
+/* The record at `address`, or the slot where it would have to stand; `found` says which. */
+static inline struct ht_record *ht_seek(uintptr_t address, uint32_t hash, bool *found)
+{
+    struct ht_record *home = &ht.records[ht_home_of_hash(hash)];
+    *found = home->address == address;
+    return *found || home->address == 0 ? home : ht_seek_on(home, address, found);
+}
 
-/* ht_stacks.c: call stacks and what is counted at them, tasks by name. */
+/* Put a record in, at the slot that ht_seek named for it, or make room there. The pool must not be full. */
+static inline void ht_insert(struct ht_record *slot, const struct ht_record *record)
+{
+    ++ht.live;
+    if (slot->address == 0) {
+        slot->address = record->address;
+        slot->requested = record->requested;
+        slot->birth = record->birth;
+        slot->site = record->site;
+        slot->thread = record->thread;
+        slot->overhead = record->overhead;
+    } else {
+        ht_insert_on(slot, record);
+    }
+}
+
+static inline void ht_remove(struct ht_record *slot)
+{
+    struct ht_record *next = slot == &ht.records[HT_SLOTS - 1] ? &ht.records[0] : slot + 1;
+    --ht.live;
+    if (next->address == 0) {
+        slot->address = 0;
+    } else {
+        ht_remove_on(slot, next);
+    }
+}
+
+/* -- Freed addresses. One slot an address may be in: O(1), and a later free in the same slot only makes us forget, never
+ * accuse. The hash's high half: a product's low bits know only the address's low bits, which are alike. */
+
+#if HT_CHECK_DOUBLE_FREE
+static inline struct ht_freed *ht_freed_slot(uint32_t hash) { return &ht.freed[(hash >> 16) & (HT_FREED - 1)]; }
+#endif
+
+static inline bool ht_was_freed(uintptr_t address, uint32_t hash)
+{
+#if HT_CHECK_DOUBLE_FREE
+    return ht_freed_slot(hash)->address == address;
+#else
+    (void)address, (void)hash;
+    return false;
+#endif
+}
+
+static inline void ht_remember_freed(uintptr_t address, uint32_t hash, uint32_t stack)
+{
+#if HT_CHECK_DOUBLE_FREE
+    ht_freed_slot(hash)->address = address;
+    ht_freed_slot(hash)->stack = (uint16_t)stack;
+#else
+    (void)address, (void)hash, (void)stack;
+#endif
+}
+
+/* The address is in use again: whoever frees it now is right to do so. */
+static inline void ht_forget_freed(uintptr_t address, uint32_t hash)
+{
+#if HT_CHECK_DOUBLE_FREE
+    if (ht_was_freed(address, hash)) {
+        ht_freed_slot(hash)->address = 0;
+    }
+#else
+    (void)address, (void)hash;
+#endif
+}
+
+/* Count a misuse, and keep its stacks if there is room for another report. */
+void ht_report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, size_t depth);
+
+/* -- ht_stacks.c: call stacks and what is counted at them, tasks by name. */
 
 /* The number of this stack, kept from now on; 0: there is no stack, or no more room. */
 uint32_t ht_intern(const uintptr_t *pcs, size_t depth);
 /* The site of an allocation at this stack. */
 uint32_t ht_site_of(const uintptr_t *pcs, size_t depth);
 void ht_copy_name(char to[HT_NAME_BYTES], const char *from);
-/* The running task's place in the table; through `wanted` whether the filter lets it pass. */
-uint8_t ht_current_thread(bool *wanted);
+uint32_t ht_find_thread(uint32_t id);
+
+/* The running task's place in the table. */
+static inline uint32_t ht_current_thread(void)
+{
+    uint32_t id = ht_port_thread_id();
+    uint32_t hint = ht.thread_hints[id & (HT_THREAD_HINTS - 1)];
+    return ht.threads[hint].id == id ? hint : ht_find_thread(id);
+}
 
 #endif

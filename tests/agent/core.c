@@ -543,13 +543,13 @@ static bool recorded(uintptr_t address)
     return found;
 }
 
-/* The order that makes searches short: nobody is nearer to home than the one before him, plus one. */
+/* The order that makes searches short: nobody is farther from home than the one before him, plus one. */
 static void check_order(void)
 {
     for (uint32_t slot = 0; slot < HT_SLOTS; slot++) {
-        uint32_t next = ht_next_slot(slot);
-        if (ht.records[next].address != 0) {
-            uint32_t before = ht.records[slot].address != 0 ? away(slot) + 1 : 0;
+        const struct ht_record *next = next_of(&ht.records[slot]);
+        if (next->address != 0) {
+            uint32_t before = ht.records[slot].address != 0 ? away(&ht.records[slot]) + 1 : 0;
             CHECK(away(next) <= before);
         }
     }

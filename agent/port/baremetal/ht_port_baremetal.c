@@ -10,9 +10,11 @@ const ht_baremetal_context *volatile ht_context;
 volatile uint32_t ht_isr_depth;
 extern const char ht_startup_stack_end[] __attribute__((weak));
 
+#if !HT_CPU_LOCK
 uintptr_t ht_port_lock(void) { return ht_cpu_mask(); }
 
 void ht_port_unlock(uintptr_t saved) { ht_cpu_unmask(saved); }
+#endif
 
 static int in_interrupt(void)
 {

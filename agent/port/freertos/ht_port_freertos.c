@@ -49,6 +49,10 @@ static atomic_flag spinning = ATOMIC_FLAG_INIT;
 #define HT_FREERTOS_UNSPIN()
 #endif
 
+#if HT_CPU_LOCK && CORES > 1
+#error "HT_CPU_LOCK keeps interrupts out, not another core: set HT_CPU_LOCK=0 for configNUMBER_OF_CORES above 1"
+#endif
+#if !HT_CPU_LOCK
 uintptr_t ht_port_lock(void)
 {
     uintptr_t before = ht_cpu_mask();
@@ -61,6 +65,7 @@ void ht_port_unlock(uintptr_t saved)
     HT_FREERTOS_UNSPIN();
     ht_cpu_unmask(saved);
 }
+#endif
 
 /* Cortex-M tells by itself. RISC-V has no such register, but the kernel's port handles interrupts on a stack of its own,
  * just below xISRStackTop. */
