@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from heaptrail.analysis.bounds import rate_limits
 from heaptrail.analysis.slowing import favours_slowing
@@ -211,7 +211,7 @@ def _conditions(places: FloatArray, arrivals: _Arrivals, window: Window) -> tupl
 def _is_over(where: FloatArray) -> bool:
     """Too few events in the last part of the window (places as shares of it) for arrivals that go on."""
     late = int((where >= 1 - _LATE_SHARE).sum())
-    return late / len(where) < _MIN_LATE_SHARE or float(stats.binom.cdf(late, len(where), _LATE_SHARE)) < 0.01
+    return late / len(where) < _MIN_LATE_SHARE or float(special.bdtr(late, len(where), _LATE_SHARE)) < 0.01
 
 
 def _ended(places: FloatArray, arrivals: _Arrivals, window: Window, begins: float) -> bool:

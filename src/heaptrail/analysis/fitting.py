@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,4 +141,4 @@ def information(fitted: Sequence[Fitted], n: int) -> list[float]:
 
 def quantile_of(alpha: float, model: Fitted) -> float:
     """How many standard errors the two-sided limit of this model lies away."""
-    return float(stats.t.ppf(1 - alpha / 2, model.dof))
+    return float(special.stdtrit(model.dof, 1 - alpha / 2))

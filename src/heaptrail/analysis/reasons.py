@@ -28,17 +28,17 @@ def percent(confidence: float) -> str:
 def end_to_end(series: HeapSeries) -> str:
     """The difference between the first and the last comparable reading, as read."""
     fell = series.first_free - series.last_free
-    name = heap_name(series)
+    free = "Free memory" if series.heap is None else f"Free memory of heap {series.heap}"
     if series.readings == 1:
-        return f"{name} has one reading only: {format_bytes(series.last_free)} free."
+        return f"{free} was read only once: {format_bytes(series.last_free)}."
     boots = f", over {plural(len(series.curves), 'boot')}" if len(series.curves) > 1 else ""
     between = f"between the first and the last of {plural(series.readings, 'reading')}{boots}"
     ends = f"({format_bytes(series.first_free)} to {format_bytes(series.last_free)})"
     if fell > 0:
-        return f"{name}: free fell by {format_bytes(fell)} {between} {ends}."
+        return f"{free} fell by {format_bytes(fell)} {between} {ends}."
     if fell < 0:
-        return f"{name}: free rose by {format_bytes(-fell)} {between} {ends}."
-    return f"{name}: free is {format_bytes(series.last_free)} at both ends of {plural(series.readings, 'reading')}."
+        return f"{free} rose by {format_bytes(-fell)} {between} {ends}."
+    return f"{free} is {format_bytes(series.last_free)} at both ends of {plural(series.readings, 'reading')}."
 
 
 def falls(view: HeapView) -> str:
