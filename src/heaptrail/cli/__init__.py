@@ -15,7 +15,18 @@ import typer
 from heaptrail.errors import HeaptrailError
 from heaptrail.version import __version__
 
-COMMANDS: tuple[str, ...] = ("hunt", "soak", "read", "parse", "ram", "render", "diff", "init", "list")
+COMMANDS: dict[str, str] = {
+    "hunt": "Run the workload on a device, and report what leaks where.",
+    "soak": "Run the workload until a claim on its leak rate is proven.",
+    "read": "Report on any console log or capture.",
+    "parse": "Print what a log says, one JSON object a line.",
+    "ram": "Report from RAM images which blocks nothing points to.",
+    "render": "Show a saved report in another format.",
+    "diff": "Compare two runs: leaks gone, new, grown.",
+    "init": "Write a commented workload file to start from.",
+    "list": "List the dialects, reports or transports.",
+}
+"""Each command with its line in `heaptrail --help`; its own help is its docstring."""
 
 INTERRUPTED = 130
 
@@ -47,9 +58,9 @@ def _app() -> typer.Typer:
         Exit status: 0 no leak, 1 leak, 2 could not do it, 3 inconclusive, 130 interrupted.
         """
 
-    for name in COMMANDS:
+    for name, line in COMMANDS.items():
         module = import_module(f"heaptrail.cli.{name}")
-        app.command(name)(getattr(module, f"{name}_command"))
+        app.command(name, short_help=line)(getattr(module, f"{name}_command"))
     return app
 
 
