@@ -174,7 +174,8 @@ def _innocent(
     unit = unit_word(found)
     live = len(mine.births)
     dumps = plural(len(span.running), "dump")
-    if len(span.running) < 2 and not found.exact:
+    # One listing, and no cycles or times to count by: an order of births alone says nothing of an end of growth.
+    if len(span.running) < 2 and (not found.exact or found.unit == "dump"):
         return _single_listing(site, found, repetition, span, live)
     if live == 0:
         return _emptied(mine, span, unit)

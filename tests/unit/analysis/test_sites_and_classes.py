@@ -171,3 +171,12 @@ def test_growing_sites_survive_a_reboot(runs: type[Runs]) -> None:
     verdict = judge(Evidence(samples=tuple(samples), dumps=tuple(dumps), boots=2, footprint=runs.HEAP_4), SETTINGS)
     assert verdict.verdict == "leak"
     assert verdict.sites[0].per_cycle_blocks == pytest.approx(1.0)
+
+
+def test_one_listing_with_an_order_of_births_and_nothing_else_is_undecided(runs: type[Runs]) -> None:
+    """NuttX prints sequence numbers: two of them in a single listing do not show that a growth is over."""
+    blocks = [runs.block(STACK, born, 1, sequence=262 + born) for born in range(2)]
+
+    verdict = judge(Evidence(dumps=(runs.listing(1, None, blocks, workload=None),)), JudgeSettings())
+
+    assert [site.site_class for site in verdict.sites] == ["undecided"]
