@@ -78,7 +78,9 @@ def run(tmp_path: Path) -> Callable[..., Soaked]:
         until: str,
         watch: Callable[[SoakProgress, Transport], None] = lambda *_: None,
         heard: Callable[[str], None] = lambda _: None,
-        **options: float,
+        *,
+        longest_s: float = DEADLINE_S,
+        traced: bool = True,
     ) -> Soaked:
         base = tmp_path / "soak.cast"
         claim = parse_claim(until, workload.judge_settings())
@@ -104,7 +106,8 @@ def run(tmp_path: Path) -> Callable[..., Soaked]:
                 claim=claim,
                 look=lambda: aside.submit(lambda: take_look(list(parts_of(base).values()), claim)),
                 clock=SystemClock(),
-                longest_s=options.get("longest_s", DEADLINE_S),
+                longest_s=longest_s,
+                traced=traced,
                 progress=lambda told: watch(told, transport),
                 news=hear,
             )
@@ -174,7 +177,7 @@ def test_a_reset_in_between_is_told_and_the_boots_are_kept_apart(
             rebooted.append(told)
             transport.write(b"reboot\r")
 
-    done = run(player("mended"), "rate < 40 B/cycle", reboot)
+    done = run(player("mended"), "rate < 40 B/cycle", reboot, traced=False)
 
     assert done.outcome.error is None
     assert done.outcome.reboots == 1
@@ -192,7 +195,7 @@ def test_a_program_that_is_killed_is_started_again(player: Callable[..., Workloa
             killed.append(transport.pid)
             os.kill(transport.pid, signal.SIGKILL)
 
-    done = run(player("mended"), "rate < 40 B/cycle", kill)
+    done = run(player("mended"), "rate < 40 B/cycle", kill, traced=False)
 
     assert done.outcome.error is None
     assert (done.outcome.lost, done.outcome.reboots) == (1, 1)
@@ -214,7 +217,7 @@ def test_a_program_that_ends_at_once_is_given_up(tmp_path: Path, run: Callable[.
 
 
 def test_the_time_given_ends_it(player: Callable[..., Workload], run: Callable[..., Soaked]) -> None:
-    done = run(player("mended"), "rate < 0.01 B/cycle", longest_s=1.5)
+    done = run(player("mended"), "rate < 0.01 B/cycle", longest_s=0.7, traced=False)
 
     assert done.outcome.time_over
     assert done.outcome.error is None
@@ -340,11 +343,12 @@ class RunningSoak:
 
 def test_a_killed_soak_goes_on_and_the_report_tells_the_story(players: dict[str, Path], tmp_path: Path) -> None:
     base = tmp_path / "night.cast"
-    RunningSoak(players["mended"], base, "--until", "rate < 20 B/cycle").kill_after(60)
+    RunningSoak(players["mended"], base, "--until", "rate < 20 B/cycle", "--no-tracer").kill_after(60)
     before = interpret(list(parts_of(base).values()), ReadOptions(), Interpretation())
 
     status, out, err = RunningSoak(
-        players["mended"], base, "--until", "rate < 20 B/cycle", "--resume", "--junit", str(tmp_path / "junit.xml")
+        *(players["mended"], base, "--until", "rate < 20 B/cycle", "--no-tracer", "--resume"),
+        *("--junit", str(tmp_path / "junit.xml")),
     ).end()
 
     assert status == 0, err

@@ -174,6 +174,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
             return f"{text}; the claim is {self.state}"
         if verdict.verdict == "leak" and self.tolerance is not None:
             return f"{text}, not yet shown to be above or below {format_rate(self.tolerance)}"
+        if self.needed_cycles is None and bound is None and verdict.reasons:
+            return f"{text}; {verdict.reasons[0]}"
         if self.needed_cycles is None:
             return f"{text}; as it stands, more cycles alone would not prove the claim"
         if self.least_cycles is not None and self.needed_cycles > _WILD * self.least_cycles:
@@ -197,7 +199,7 @@ def take_look(paths: Sequence[Path], claim: Claim) -> Look:
         alpha = spent_alpha(settled, claim.settings.confidence) / 2
         unseen = unseen_loss(settled, claim.settings.largest_single_loss_bytes, alpha)
         needed = claim.cycles_needed(tolerance, max(bound.bytes_per_cycle - unseen, 0.0), settled)
-    elif tolerance:
+    elif tolerance and settled < FIRST_LOOK_CYCLES:
         needed = claim.cycles_needed(tolerance)
     labels = [mark.label for mark in evidence.marks if mark.what == "step" and mark.boot == evidence.boots]
     times = [moment.t_s for moment in (*evidence.marks[-1:], *evidence.samples[-1:]) if moment.t_s is not None]

@@ -170,14 +170,15 @@ class Driver:
         self._running = False
         self._console.mark("teardown done")
 
-    def _collect(self) -> None:
+    def _collect(self, *, sample: bool = True) -> None:
         """List what is still live, switch the tracer off, and read the heap a last time."""
         if self._armed and self._commands.collect is not None:
             self._console.command(self._commands.collect, longest_s=LONGEST_DUMP_S)
             self._dumps += 1
             self._armed = False
             self._console.mark("tracer off")
-        self._sample()
+        if sample:
+            self._sample()
 
     def _wind_down(self, say: Callable[[], None]) -> None:
         """`say` what happens, then stop the workload and the tracer in bounded time; a second Ctrl-C ends this, too."""

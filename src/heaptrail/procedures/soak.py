@@ -233,7 +233,8 @@ class _Soak(Driver):
                 break
         self._say("stopping the workload")
         self._stop()
-        self._collect()
+        # Readings after the stop are told apart by its marker; without one they would add to what was judged.
+        self._collect(sample=bool(self._plan.stop))
 
     # --- attaching
 
@@ -331,11 +332,13 @@ class _Soak(Driver):
             for _ in range(self._every):
                 self._say("soaking")
                 self._one_round(f"round {self._cycles + 1} of the boot")
+            if self._pending is not None:
+                continue  # nothing is added to what is being judged, so that the final report judges the same
             self._sample()
             if self._listings_due and self._settled >= self._listings_due[0]:
                 self._listings_due = [due for due in self._listings_due if due > self._settled]
                 self._peek()
-            if self._settled >= self._next_look and self._pending is None:
+            if self._settled >= self._next_look:
                 self._peek()
                 self._pending = self._take_look()
 

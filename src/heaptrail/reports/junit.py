@@ -53,7 +53,8 @@ class JunitRenderer:
                 lines = (*finding.evidence, *finding.advice)
                 _trouble(case, "failure", finding.finding_class, finding.summary, lines)
         ET.indent(suites)
-        return ET.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n"
+        content: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
+        return content + b"\n"
 
 
 def _fails(finding: Finding) -> bool:
