@@ -8,7 +8,7 @@ PLAYER := $(OUT)/rtplayer
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rtplayer demo test fuzz lint format schema bench bench-start bench-read bench-symbols bench-detection bench-agent accept clean
+.PHONY: help setup rtplayer demo test fuzz lint format schema bench bench-start bench-read bench-symbols bench-detection bench-agent bench-exports test-rigs accept clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -21,6 +21,11 @@ setup: $(STAMP) ## make .venv with all that heaptrail and its tests need
 
 rtplayer: ## build the example player (leaking and mended) into out/rtplayer
 	@$(MAKE) -s -C examples/rtplayer OUT="$(CURDIR)/$(PLAYER)"
+
+test-rigs: rtplayer ## the pytest plugin with the real labgrid and pytest-embedded, in a .venv-rigs of its own
+	@sh scripts/setup-venv.sh "$(PYTHON)" .venv-rigs
+	@.venv-rigs/bin/pip install --quiet --disable-pip-version-check -e '.[rigs]'
+	@.venv-rigs/bin/pytest -q -p no:labgrid -p no:pytest_embedded tests/plugin/test_rig_packages.py
 
 demo: $(STAMP) rtplayer ## build the leaking player, hunt its leak, write out/demo (MENDED=1 for the mended twin)
 	@sh scripts/demo.sh $(BIN)/heaptrail $(if $(MENDED),mended,leaking)
@@ -46,7 +51,10 @@ format: $(STAMP) ## format the Python code
 accept: $(STAMP) ## rewrite the golden files from what the program prints now; read the diff before you commit
 	@$(BIN)/pytest -q tests/golden tests/unit --accept
 
-bench: bench-start bench-read bench-symbols bench-detection bench-agent ## run all benches
+bench: bench-start bench-read bench-symbols bench-detection bench-agent bench-exports ## run all benches
+
+bench-exports: $(STAMP) ## a report of 100,000 sites in every format
+	@$(BIN)/python bench/exports.py
 
 bench-start: $(STAMP) rtplayer ## start-up: --help and read of the demo's capture
 	@$(BIN)/python bench/start.py
@@ -62,6 +70,9 @@ bench-detection: $(STAMP) ## error rates of the verdict against trend tests in u
 
 bench-agent: $(STAMP) ## what the agent costs on RV64 and Cortex-M3, counted in QEMU
 	@$(BIN)/python bench/agent.py
+
+bench-ram: $(STAMP) ## a post-mortem from RAM images, in time and memory
+	@$(BIN)/python bench/ram.py
 
 clean: ## remove everything that make made
 	@rm -rf $(OUT) $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

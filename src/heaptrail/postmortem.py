@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from heaptrail.errors import EvidenceError
+from heaptrail.ram.memory import Memory
 from heaptrail.ram.survey import Question, Survey, survey
 from heaptrail.ram.verdict import confirmed, evidence_of, report_of_one
 from heaptrail.version import __version__
@@ -35,28 +36,41 @@ class CycleRule(msgspec.Struct, frozen=True, kw_only=True):
     counter: str | None = None
 
 
-def examine(images: Iterable[Image], firmware: Firmware, question: Question) -> list[Survey]:
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """What some images show.
+
+    Args:
+        surveys: In order; the memory of all but the last is let go, so that many images cost no more than two.
+        cycles: Rounds completed at each, None where that is unknown.
+    """
+
+    surveys: tuple[Survey, ...]
+    cycles: tuple[int, ...] | None
+
+
+def examine(images: Iterable[Image], firmware: Firmware, question: Question, rule: CycleRule) -> Examined:
     """Every image surveyed, in order.
 
     Raises:
-        HeaptrailError: As `survey` does.
+        HeaptrailError: As `survey` does; or the cycle counter cannot be read, or falls from image to image.
     """
-    return [survey(image, firmware, question) for image in images]
+    surveys: list[Survey] = []
+    counts: list[int] = []
+    for image in images:
+        if rule.counter is not None:
+            counts.append(_counted(image, firmware, rule.counter, counts))
+        if surveys:
+            surveys[-1] = _without_memory(surveys[-1])
+        surveys.append(survey(image, firmware, question))
+    cycles = tuple(counts) if rule.counter is not None else None
+    if cycles is None and rule.apart is not None:
+        cycles = tuple(rule.apart * index for index in range(len(surveys)))
+    return Examined(surveys=tuple(surveys), cycles=cycles)
 
 
-def report_on(
-    surveys: Sequence[Survey],
-    firmware: Firmware,
-    settings: JudgeSettings,
-    rule: CycleRule,
-    *,
-    options: Mapping[str, str],
-) -> Report:
-    """The report on one image or on several.
-
-    Raises:
-        EvidenceError: The cycle counter cannot be read, or does not grow from image to image.
-    """
+def report_on(examined: Examined, firmware: Firmware, settings: JudgeSettings, *, options: Mapping[str, str]) -> Report:
+    """The report on one image or on several."""
+    surveys = examined.surveys
     versions = {"heaptrail": __version__, "python": platform.python_version()}
     if len(surveys) == 1:
         return report_of_one(surveys[0], firmware, versions=versions, options=options)
@@ -64,30 +78,31 @@ def report_on(
     from heaptrail.diagnose import diagnose  # noqa: PLC0415
     from heaptrail.symbols import FakeSymbolizer  # noqa: PLC0415
 
-    evidence = evidence_of(surveys, _cycles(surveys, firmware, rule))
+    evidence = evidence_of(surveys, examined.cycles)
     report = diagnose(
         evidence, FakeSymbolizer({}, image=firmware.image.info), settings, versions=versions, options=options
     )
     return confirmed(report, surveys[-1], firmware, images=len(surveys))
 
 
-def _cycles(surveys: Sequence[Survey], firmware: Firmware, rule: CycleRule) -> list[int] | None:
-    if rule.counter is None:
-        return None if rule.apart is None else [rule.apart * index for index in range(len(surveys))]
-    symbol = firmware.variable(rule.counter)
+def _counted(image: Image, firmware: Firmware, name: str, before: Sequence[int]) -> int:
+    """The firmware's own counter of rounds."""
+    symbol = firmware.variable(name)
     if symbol is None or symbol.size not in _COUNTER_BYTES:
         raise EvidenceError(
-            f"--cycle-counter {rule.counter}: {firmware.name} has no integer variable of this name",
+            f"--cycle-counter {name}: {firmware.name} has no integer variable of this name",
             try_this="the name of a global or static integer that the firmware counts up once per round",
         )
-    counts: list[int] = []
-    for found in surveys:
-        value = found.image.memory.number(symbol.address, symbol.size)
-        if value is None or (counts and value < counts[-1]):
-            what = "does not hold it" if value is None else f"has {value:,}, fewer than the image before it"
-            raise EvidenceError(
-                f"--cycle-counter {rule.counter}: {found.image.name} {what}",
-                try_this="images of one run, in the order in which they were taken",
-            )
-        counts.append(value)
-    return counts
+    value = image.memory.number(symbol.address, symbol.size)
+    if value is None or (before and value < before[-1]):
+        what = "does not hold it" if value is None else f"has {value:,}, fewer than the image before it"
+        raise EvidenceError(
+            f"--cycle-counter {name}: {image.name} {what}",
+            try_this="images of one run, in the order in which they were taken",
+        )
+    return value
+
+
+def _without_memory(found: Survey) -> Survey:
+    memory = Memory((), order=found.image.memory.order, word_bytes=found.image.memory.word_bytes)
+    return msgspec.structs.replace(found, image=msgspec.structs.replace(found.image, memory=memory))

@@ -113,8 +113,8 @@ def ram_command(
         allow_mismatch=allow_mismatch,
     )
     taken = _images(images, firmware, base, watch=watch, every_s=every, cycle_at=cycle_at)
-    surveys = examine(taken, firmware, question)
     rule = CycleRule(apart=cycles_apart or (1 if cycle_at else None), counter=cycle_counter)
+    examined = examine(taken, firmware, question, rule)
     told = _told(
         {
             "--elf": elf.name,
@@ -127,9 +127,9 @@ def ram_command(
             "--cycle-counter": cycle_counter,
         }
     )
-    report = report_on(surveys, firmware, _settings(tolerate, confidence), rule, options=told)
+    report = report_on(examined, firmware, _settings(tolerate, confidence), options=told)
     if addresses or states:
-        _answer(surveys[-1], firmware, addresses, states)
+        _answer(examined.surveys[-1], firmware, addresses, states)
     else:
         write_report(report, targets)
     raise typer.Exit(EXIT_STATUS[report.verdict])

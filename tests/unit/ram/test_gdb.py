@@ -61,7 +61,10 @@ class Server:
             client.settimeout(10)
             pending, sent = b"", b""
             while True:
-                more = client.recv(65536)
+                try:
+                    more = client.recv(65536)
+                except ConnectionResetError:  # it left before it read our last answer
+                    return
                 if not more:
                     return
                 pending += more
