@@ -42,10 +42,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 @pytest.fixture
 def leak_hunt(request: pytest.FixtureRequest, tmp_path: Path) -> LeakHunt:
     """Hunt for a leak on any console: `leak_hunt("heaptrail.toml", console=dut)`. See `heaptrail.leaktest.LeakHunt`."""
-    from heaptrail.leaktest import LeakHunt, Limit  # noqa: PLC0415 - what it brings is loaded only where it is used
+    from heaptrail.errors import UsageError  # noqa: PLC0415 - loaded only where it is used
+    from heaptrail.leaktest import LeakHunt, Limit  # noqa: PLC0415 - as above
 
     marker = request.node.get_closest_marker(_MARKER)
-    limit = Limit(*marker.args, **marker.kwargs) if marker is not None else None
+    try:
+        limit = Limit(*marker.args, **marker.kwargs) if marker is not None else None
+    except (TypeError, UsageError) as error:
+        pytest.fail(f"limit_leaks cannot be read: {error}\nit is {_HELP}", pytrace=False)
     option = request.config.option
     beside = getattr(option, "htmlpath", None) or getattr(option, "xmlpath", None)
     folder = request.config.invocation_params.dir.joinpath(beside).parent if beside else tmp_path

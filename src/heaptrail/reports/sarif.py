@@ -10,6 +10,7 @@ when the firmware is built again or lines move. GitHub reads `primaryLocationLin
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -115,8 +116,8 @@ def _result(finding: Finding) -> dict[str, Any]:
     related = [_site_location(site) | {"id": number} for number, site in enumerate(finding.sites[1:], start=1)]
     if related:
         result["relatedLocations"] = related
-    flows = [_code_flow(site) for site in finding.sites[:_SITES_WITH_FLOW] if site.frames]
-    if flows and kind != "informational":
+    flows = [_code_flow(site) for site in finding.sites[:_SITES_WITH_FLOW] if site.frames and kind != "informational"]
+    if flows:
         result["codeFlows"] = flows
     if finding.suppressed_by is not None:
         result["suppressions"] = [{"kind": "external", "justification": printable(finding.suppressed_by)}]
@@ -167,6 +168,7 @@ def _physical(file: str, line: int | None) -> dict[str, Any]:
     return physical
 
 
+@lru_cache(maxsize=4096)
 def _uri(file: str) -> str:
     """A path of either kind of system as a URI reference; one that is relative stays so, for the repository's root."""
     path = printable(file, 1000).replace("\\", "/").removeprefix("./")
