@@ -49,9 +49,14 @@ def falls(view: HeapView) -> str:
     onset = "; only the second half of the run shows it" if trend.recent else ""
     return (
         f"{heap_name(view.series)} loses {format_rate(trend.estimate)} B per {unit} "
-        f"({format_rate(trend.low)} to {format_rate(trend.high)}) over {trend.span:,.0f} {unit}s after the warm-up, "
+        f"({format_rate(trend.low)} to {format_rate(trend.high)}) over {_length(trend.span, unit)} after the warm-up, "
         f"and neither a filling cache nor one-off losses explain it{onset}."
     )
+
+
+def _length(span: float, unit: str) -> str:
+    """`16 cycles`, `0.8 hours`: hours are seldom whole, all else is counted."""
+    return f"{span:,.1f} hours" if unit == "hour" else plural(round(span), unit)
 
 
 def growing_sites(sites: tuple[SiteVerdict, ...]) -> list[str]:
