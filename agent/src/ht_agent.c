@@ -20,37 +20,35 @@ static uint8_t overhead_of(size_t requested, size_t block_bytes)
 /* The address was handed out again, so a block that we hold there was freed behind our back. */
 static struct ht_record *drop_stale(struct ht_record *record, uint32_t hash)
 {
-    bool found;
     uintptr_t address = record->address;
     struct ht_site_row *site = &ht.sites[record->site];
     --site->live;
     site->live_bytes -= record->requested;
     ht_count(&ht.missed_frees);
     ht_remove(record);
-    return ht_seek(address, hash, &found);
+    return ht_seek(address, hash);
 }
 
 /* Whatever we thought of this address is over: another block is there now. The slot where it belongs. */
-static inline struct ht_record *vacate(uintptr_t address)
+HT_INLINE struct ht_record *vacate(uintptr_t address)
 {
-    bool found;
     uint32_t hash = ht_hash_address(address);
-    struct ht_record *slot = ht_seek(address, hash, &found);
+    struct ht_record *slot = ht_seek(address, hash);
     ht_forget_freed(address, hash);
-    return found ? drop_stale(slot, hash) : slot;
+    return HT_LIKELY(slot->address != address) ? slot : drop_stale(slot, hash);
 }
 
-static inline __attribute__((always_inline)) void record_malloc(uintptr_t address, size_t requested,
-                                                                size_t block_bytes, const uintptr_t *pcs, size_t depth)
+HT_INLINE void record_malloc(uintptr_t address, size_t requested, size_t block_bytes, const uintptr_t *pcs, size_t depth)
 {
     uint32_t thread = ht_current_thread();
     struct ht_record *slot = address != 0 ? vacate(address) : NULL;
-    if (!ht.threads[thread].wanted) {
+    if (!HT_LIKELY(ht.threads[thread].wanted)) {
         return;
     }
     uint32_t number = ht_site_of(pcs, depth);
     struct ht_site_row *site = &ht.sites[number];
-    if (address == 0) {
+    HT_KEEP(site);
+    if (!HT_LIKELY(address != 0)) {
         ht_count(&site->failed);
         return;
     }
@@ -60,21 +58,19 @@ static inline __attribute__((always_inline)) void record_malloc(uintptr_t addres
     }
     site->last_birth = birth;
     ht_count(&site->allocs);
-    if (ht.live == HT_RECORDS) {
+    if (!HT_LIKELY(ht.live != HT_RECORDS)) {
         ht_count(&site->unrecorded);
         return;
     }
-    struct ht_record record = {
-        .address = address,
-        .requested = clip(requested),
-        .birth = birth,
-        .site = (uint16_t)number,
-        .thread = (uint8_t)thread,
-        .overhead = overhead_of(requested, block_bytes),
-    };
-    ht_insert(slot, &record);
     ++site->live;
-    site->live_bytes += record.requested;
+    site->live_bytes += clip(requested);
+    ht_take(slot);
+    slot->address = address;
+    slot->requested = clip(requested);
+    slot->birth = birth;
+    slot->site = (uint16_t)number;
+    slot->thread = (uint8_t)thread;
+    slot->overhead = overhead_of(requested, block_bytes);
 }
 
 /* With a filter in force, or on pause, most allocations need no stack. */
@@ -130,7 +126,9 @@ static void move(struct ht_record *old, uintptr_t to, size_t requested, size_t b
     record.address = to;
     record.requested = clip(requested);
     record.overhead = overhead_of(requested, block_bytes);
-    ht_insert(vacate(to), &record); /* its own place became free just now */
+    struct ht_record *slot = vacate(to);
+    ht_take(slot); /* its own place became free just now */
+    *slot = record;
 }
 
 HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block_bytes)
@@ -142,13 +140,9 @@ HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block
     uintptr_t pcs[HT_DEPTH_ROOM];
     size_t depth = stack_needed(mode) ? CAPTURE(pcs) : 0;
     uintptr_t saved = ht_port_lock();
-    bool known = false;
-    struct ht_record *record = NULL;
     mode = ht_mode();
-    if (block != NULL && mode != HT_OFF) {
-        record = ht_seek((uintptr_t)block, ht_hash_address((uintptr_t)block), &known);
-    }
-    if (known && moved != NULL) {
+    struct ht_record *record = ht_seek((uintptr_t)block, ht_hash_address((uintptr_t)block));
+    if (block != NULL && mode != HT_OFF && record->address == (uintptr_t)block && moved != NULL) {
         move(record, (uintptr_t)moved, requested, block_bytes);
     } else if (mode == HT_ON || mode == HT_FILTERED) {
         /* Its own block, or one from before tracking that is at this size since now, or a failure. */
@@ -173,19 +167,82 @@ static void note_freer(uintptr_t address, uint32_t site, uint32_t key, const uin
     }
 }
 
-/* What needs the freeing stack, seldom: a misuse, or a free that is new to its `site`. */
-static __attribute__((noinline)) void look_closer(uintptr_t address, uint32_t site, uint32_t key, uint32_t generation,
-                                                  const void *frame, uintptr_t ret)
+/* All that may come of a free, once. What happened, and the site where that needs the freeing stack. */
+enum freeing { DONE, ANEW, MISUSE };
+
+static enum freeing record_free(uintptr_t address, uint32_t key, uint32_t *number)
 {
-    uintptr_t pcs[HT_DEPTH_ROOM];
-    size_t depth = ht_port_backtrace(pcs, HT_DEPTH, frame, ret);
+    uint32_t hash = ht_hash_address(address);
+    struct ht_record *record = ht_seek(address, hash);
+    if (record->address != address) {
+        if (ht_was_freed(address, hash)) {
+            return MISUSE;
+        }
+        ht_count(&ht.unknown_frees);
+        return DONE;
+    }
+    struct ht_site_row *site = &ht.sites[*number = record->site];
+    uint32_t age = ht.born - record->birth;
+    site->oldest_death = age > site->oldest_death ? age : site->oldest_death;
+    --site->live;
+    site->live_bytes -= record->requested;
+    ht_count(&site->frees);
+    ht_remove(record);
+    bool alike = !HT_FREE_STACKS || (site->free_key == key && site->freed_by != 0);
+    ht_remember_freed(address, hash, alike ? site->freed_by : 0);
+    return alike ? DONE : ANEW;
+}
+
+static __attribute__((noinline)) void free_slowly(uintptr_t address, uint32_t key, const void *frame, uintptr_t ret)
+{
+    uint32_t site = 0;
+    enum freeing how = MISUSE;
     uintptr_t saved = ht_port_lock();
-    if (site == HT_SITES && ht_mode() != HT_OFF) {
-        ht_report_misuse(address == 0 ? HT_FREE_NULL : HT_DOUBLE_FREE, address, pcs, depth);
-    } else if (site != HT_SITES && generation == ht.generation) {
-        note_freer(address, site, key, pcs, depth);
+    uint32_t generation = ht.generation;
+    if (address != 0) {
+        how = ht_mode() == HT_OFF ? DONE : record_free(address, key, &site);
     }
     ht_port_unlock(saved);
+    if (how == DONE) {
+        return;
+    }
+    uintptr_t pcs[HT_DEPTH_ROOM];
+    size_t depth = ht_port_backtrace(pcs, HT_DEPTH, frame, ret);
+    saved = ht_port_lock();
+    if (generation == ht.generation && ht_mode() != HT_OFF) {
+        if (how == MISUSE) {
+            ht_report_misuse(address == 0 ? HT_FREE_NULL : HT_DOUBLE_FREE, address, pcs, depth);
+        } else {
+            note_freer(address, site, key, pcs, depth);
+        }
+    }
+    ht_port_unlock(saved);
+}
+
+/* The usual free: a block at its home slot, nobody behind it, freed as the last one of its site was. Looked at in full
+ * before anything is changed. */
+HT_INLINE bool free_quickly(uintptr_t address, uint32_t key)
+{
+    uint32_t hash = ht_hash_address(address);
+    struct ht_record *record = &ht.records[ht_home_of_hash(hash)];
+    HT_KEEP(record);
+    struct ht_site_row *site = &ht.sites[record->site];
+    HT_KEEP(site);
+    if (record->address != address || record[1].address != 0 || record == &ht.records[HT_SLOTS - 1] ||
+        (HT_FREE_STACKS && (site->free_key != key || site->freed_by == 0)) || address == 0) {
+        return false;
+    }
+    uint32_t age = ht.born - record->birth;
+    if (age > site->oldest_death) {
+        site->oldest_death = age;
+    }
+    --site->live;
+    site->live_bytes -= record->requested;
+    ht_count(&site->frees);
+    record->address = 0;
+    --ht.live;
+    ht_remember_freed(address, hash, site->freed_by);
+    return true;
 }
 
 HOOK void ht_on_free_by(void *block, const void *caller)
@@ -193,41 +250,15 @@ HOOK void ht_on_free_by(void *block, const void *caller)
     if (ht_mode() == HT_OFF || (block == NULL && !HT_CHECK_FREE_NULL)) {
         return;
     }
-    uintptr_t address = (uintptr_t)block;
-    uint32_t hash = ht_hash_address(address);
     const void *frame = FRAME_OF_HOOK();
     uint32_t key = (uint32_t)(uintptr_t)caller * 5u + (uint32_t)(uintptr_t)frame;
-    uint32_t number = HT_SITES; /* no site's */
-    bool found = false;
     uintptr_t saved = ht_port_lock();
-    if (block != NULL) {
-        struct ht_record *record = ht_seek(address, hash, &found);
-        if (found) {
-            struct ht_site_row *site = &ht.sites[number = record->site];
-            uint32_t age = ht.born - record->birth;
-            if (age > site->oldest_death) {
-                site->oldest_death = age;
-            }
-            --site->live;
-            site->live_bytes -= record->requested;
-            ht_count(&site->frees);
-            ht_remove(record);
-            ht_remember_freed(address, hash, site->freed_by);
-            if (!HT_FREE_STACKS || (site->free_key == key && site->freed_by != 0)) {
-                ht_port_unlock(saved);
-                return;
-            }
-            ht_remember_freed(address, hash, 0);
-        } else if (!ht_was_freed(address, hash)) {
-            ht_count(&ht.unknown_frees);
-            ht_port_unlock(saved);
-            return;
-        }
-    }
-    uint32_t generation = ht.generation;
+    bool done = ht_mode() != HT_OFF && free_quickly((uintptr_t)block, key);
     ht_port_unlock(saved);
-    look_closer(address, number, key, generation, frame, (uintptr_t)__builtin_return_address(0));
-    __asm__ volatile(""); /* no tail call: our frame is where the stack is looked at from */
+    if (!done) {
+        free_slowly((uintptr_t)block, key, frame, (uintptr_t)__builtin_return_address(0));
+        __asm__ volatile(""); /* no tail call: our frame is where the stack is looked at from */
+    }
 }
 
 /* -- Control --------------------------------------------------------------------------------------------------- */

@@ -20,14 +20,16 @@ static uint32_t hash_of(const uintptr_t *pcs, size_t depth)
     return (uint32_t)(hash >> (8 * sizeof hash - 32));
 }
 
-static bool same(const uintptr_t *a, const uintptr_t *b, size_t depth)
+bool ht_same_stack(uint32_t number, const uintptr_t *pcs, size_t depth)
 {
-    const uintptr_t *end = a + depth; /* a C library's memcmp goes by bytes */
-    if ((depth & 1u) && *a++ != *b++) {
+    const struct ht_stack *stack = &ht.stacks[number];
+    const uintptr_t *kept = &ht.frames[stack->first_frame];
+    const uintptr_t *end = pcs + depth; /* a C library's memcmp goes by bytes */
+    if (stack->depth != depth || ((depth & 1u) && *pcs++ != *kept++)) {
         return false;
     }
-    for (; a != end; a += 2, b += 2) {
-        if (a[0] != b[0] || a[1] != b[1]) {
+    for (; pcs != end; pcs += 2, kept += 2) {
+        if (pcs[0] != kept[0] || pcs[1] != kept[1]) {
             return false;
         }
     }
@@ -42,8 +44,7 @@ uint32_t ht_intern(const uintptr_t *pcs, size_t depth)
     uint32_t hash = hash_of(pcs, depth);
     uint32_t slot = (uint32_t)(((uint64_t)hash * HT_INDEX_SLOTS) >> 32);
     while (ht.index[slot] != 0) {
-        const struct ht_stack *stack = &ht.stacks[ht.index[slot]];
-        if (stack->hash == hash && stack->depth == depth && same(pcs, &ht.frames[stack->first_frame], depth)) {
+        if (ht.stacks[ht.index[slot]].hash == hash && ht_same_stack(ht.index[slot], pcs, depth)) {
             return ht.index[slot];
         }
         slot = slot + 1 == HT_INDEX_SLOTS ? 0 : slot + 1;
@@ -59,18 +60,14 @@ uint32_t ht_intern(const uintptr_t *pcs, size_t depth)
     return number;
 }
 
-uint32_t ht_site_of(const uintptr_t *pcs, size_t depth)
+uint32_t ht_site_of_stack(uint32_t number)
 {
-    if (depth == 0) {
-        return HT_SITE_NO_STACK;
-    }
-    uint32_t number = ht_intern(pcs, depth);
     struct ht_stack *stack = &ht.stacks[number];
-    if (stack->site == 0) { /* also number 0, which is no stack's */
-        if (number == 0 || ht.site_count == HT_SITES) {
-            ht_count(&ht.stacks_dropped);
-            return HT_SITE_OTHER;
-        }
+    if (number == 0 || (stack->site == 0 && ht.site_count == HT_SITES)) {
+        ht_count(&ht.stacks_dropped);
+        return HT_SITE_OTHER;
+    }
+    if (stack->site == 0) {
         stack->site = (uint16_t)ht.site_count++;
         ht.sites[stack->site].stack = (uint16_t)number;
     }

@@ -19,29 +19,23 @@ static uint32_t away(const struct ht_record *slot)
     return at >= home ? at - home : at + HT_SLOTS - home;
 }
 
-struct ht_record *ht_seek_on(struct ht_record *slot, uintptr_t address, bool *found)
+struct ht_record *ht_seek_on(struct ht_record *slot, uintptr_t address)
 {
-    for (uint32_t steps = 0; slot->address != 0 && away(slot) >= steps; steps++) {
-        if (slot->address == address) {
-            *found = true;
-            return slot;
-        }
+    for (uint32_t steps = 0; slot->address != 0 && slot->address != address && away(slot) >= steps; steps++) {
         slot = next_of(slot);
     }
-    *found = false;
     return slot;
 }
 
-void ht_insert_on(struct ht_record *slot, const struct ht_record *record)
+void ht_make_room(struct ht_record *slot)
 {
-    struct ht_record moving = *record;
-    while (slot->address != 0) {
+    struct ht_record moving = *slot;
+    do {
+        slot = next_of(slot);
         struct ht_record next = *slot;
         *slot = moving;
         moving = next;
-        slot = next_of(slot);
-    }
-    *slot = moving;
+    } while (moving.address != 0);
 }
 
 void ht_remove_on(struct ht_record *slot, struct ht_record *next)

@@ -15,6 +15,7 @@
 #define HT_INDEX_SLOTS (2 * HT_STACKS)
 #define HT_OVERHEAD_UNKNOWN 255u
 #define HT_DEPTH_ROOM (HT_DEPTH > 0 ? HT_DEPTH : 1)
+#define HT_STACK_HINTS 64u  /* a power of two */
 #define HT_THREAD_HINTS 32u /* a power of two */
 
 /* How a kept return address is shown. The tests' port gives addresses of no code, which cannot be stepped back in. */
@@ -74,8 +75,9 @@ struct ht_state {
     uint32_t live;       /* records in use; the other sums are taken over the sites when they are asked for */
     uint32_t stacks_dropped, free_stacks_dropped, unknown_frees, missed_frees, double_frees, null_frees, while_paused;
     uint32_t site_count, stack_count, frame_count, thread_count, misuse_count, filter_count;
-    struct ht_record records[HT_SLOTS];
+    /* What every hook needs comes first: its offsets fit into the instructions. */
     struct ht_site_row sites[HT_SITES];
+    uint16_t stack_hints[HT_STACK_HINTS]; /* stack number: of the last stack that looked like this at a glance */
     struct ht_stack stacks[HT_STACKS + 1];
     uint16_t index[HT_INDEX_SLOTS]; /* stack number, 0 is empty */
     uintptr_t frames[HT_FRAMES > 0 ? HT_FRAMES : 1];
@@ -83,21 +85,34 @@ struct ht_state {
     uint8_t thread_hints[HT_THREAD_HINTS];
     struct ht_misuse_row misuses[HT_REPORTS];
     char filters[HT_FILTERS][HT_NAME_BYTES];
+    struct ht_record records[HT_SLOTS + 1]; /* the last one is no slot and stays empty: a look at the next is allowed */
 #if HT_CHECK_DOUBLE_FREE
     struct ht_freed freed[HT_FREED];
 #endif
 };
 extern struct ht_state ht;
 
+#define HT_LIKELY(condition) __builtin_expect(!!(condition), 1)
+
+/* What pays where speed is asked for (-O2) is left to the compiler where size is (-Os). */
+#ifdef __OPTIMIZE_SIZE__
+#define HT_INLINE static inline
+#else
+#define HT_INLINE static inline __attribute__((always_inline))
+#endif
+
 static inline void ht_count(uint32_t *counter) { *counter += *counter != UINT32_MAX; }
 
 static inline unsigned ht_mode(void) { return atomic_load_explicit(&ht.mode, memory_order_relaxed); }
+
+/* Have a pointer computed once: with tables this large, compilers else add up its parts again at every use. */
+#define HT_KEEP(pointer) __asm__("" : "+r"(pointer))
 
 static inline uint32_t ht_hash_address(uintptr_t address)
 {
     /* Allocators align to 8 at least: the low bits say nothing. The high half matters where heaps are far apart. */
 #if UINTPTR_MAX > 0xffffffffu
-    return (uint32_t)(address >> 3 ^ address >> 35) * 2654435769u;
+    return (uint32_t)((address >> 3) * 0x9e3779b97f4a7c15u >> 32);
 #else
     return (address >> 3) * 2654435769u;
 #endif
@@ -107,31 +122,24 @@ static inline uint32_t ht_home_of_hash(uint32_t hash) { return (uint32_t)(((uint
 
 /* -- ht_store.c: the records by address. What happens most is here, inline: the home slot decides, and nobody follows. */
 
-struct ht_record *ht_seek_on(struct ht_record *slot, uintptr_t address, bool *found);
-void ht_insert_on(struct ht_record *slot, const struct ht_record *record);
+struct ht_record *ht_seek_on(struct ht_record *slot, uintptr_t address);
+void ht_make_room(struct ht_record *slot);
 void ht_remove_on(struct ht_record *slot, struct ht_record *next);
 
-/* The record at `address`, or the slot where it would have to stand; `found` says which. */
-static inline struct ht_record *ht_seek(uintptr_t address, uint32_t hash, bool *found)
+/* The record at `address`, or the slot where it would have to stand (whose address is another one, or 0). */
+static inline struct ht_record *ht_seek(uintptr_t address, uint32_t hash)
 {
     struct ht_record *home = &ht.records[ht_home_of_hash(hash)];
-    *found = home->address == address;
-    return *found || home->address == 0 ? home : ht_seek_on(home, address, found);
+    HT_KEEP(home);
+    return HT_LIKELY(home->address == address || home->address == 0) ? home : ht_seek_on(home, address);
 }
 
-/* Put a record in, at the slot that ht_seek named for it, or make room there. The pool must not be full. */
-static inline void ht_insert(struct ht_record *slot, const struct ht_record *record)
+/* The slot that ht_seek named becomes free for a new record: those that stand there move on. The pool must not be full. */
+static inline void ht_take(struct ht_record *slot)
 {
     ++ht.live;
-    if (slot->address == 0) {
-        slot->address = record->address;
-        slot->requested = record->requested;
-        slot->birth = record->birth;
-        slot->site = record->site;
-        slot->thread = record->thread;
-        slot->overhead = record->overhead;
-    } else {
-        ht_insert_on(slot, record);
+    if (!HT_LIKELY(slot->address == 0)) {
+        ht_make_room(slot);
     }
 }
 
@@ -192,8 +200,27 @@ void ht_report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, s
 
 /* The number of this stack, kept from now on; 0: there is no stack, or no more room. */
 uint32_t ht_intern(const uintptr_t *pcs, size_t depth);
-/* The site of an allocation at this stack. */
-uint32_t ht_site_of(const uintptr_t *pcs, size_t depth);
+bool ht_same_stack(uint32_t number, const uintptr_t *pcs, size_t depth);
+/* The site of an allocation at this stack, by its number; 0: no stack was kept. */
+uint32_t ht_site_of_stack(uint32_t number);
+
+/* The site of an allocation here. Most allocations come from where one came from lately: then the whole stack is
+ * compared once, and not hashed. */
+static inline uint32_t ht_site_of(const uintptr_t *pcs, size_t depth)
+{
+    if (depth == 0) {
+        return HT_SITE_NO_STACK;
+    }
+    uint32_t glance = (uint32_t)(pcs[depth / 2] + 5u * pcs[depth > 1] + depth) * 2654435769u;
+    uint16_t *hint = &ht.stack_hints[glance / (UINT32_MAX / HT_STACK_HINTS + 1u)];
+    uint32_t number = *hint;
+    if (!HT_LIKELY(number != 0 && ht_same_stack(number, pcs, depth))) {
+        number = ht_intern(pcs, depth);
+        *hint = (uint16_t)number;
+    }
+    uint32_t site = ht.stacks[number].site;
+    return HT_LIKELY(site != 0) ? site : ht_site_of_stack(number);
+}
 void ht_copy_name(char to[HT_NAME_BYTES], const char *from);
 uint32_t ht_find_thread(uint32_t id);
 

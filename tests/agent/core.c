@@ -538,9 +538,7 @@ static void misunderstood_words_print_the_usage(void)
 
 static bool recorded(uintptr_t address)
 {
-    bool found;
-    (void)ht_seek(address, ht_hash_address(address), &found);
-    return found;
+    return ht_seek(address, ht_hash_address(address))->address == address;
 }
 
 /* The order that makes searches short: nobody is farther from home than the one before him, plus one. */
