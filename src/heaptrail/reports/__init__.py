@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, str] = {
     "collapsed": "heaptrail.reports.collapsed:CollapsedRenderer",
     "csv": "heaptrail.reports.csvfile:CsvRenderer",
+    "heaptrack": "heaptrail.reports.heaptrack:HeaptrackRenderer",
     "html": "heaptrail.reports.html:HtmlRenderer",
     "json": "heaptrail.reports.jsonfile:JsonRenderer",
     "junit": "heaptrail.reports.junit:JunitRenderer",
