@@ -42,7 +42,7 @@ static inline size_t ht_unwind_frames(uintptr_t *pcs, size_t max, const void *fr
         *out++ = ret;
 #if defined(__riscv)
         uintptr_t above = ((const uintptr_t *)here)[-2]; /* {caller's frame pointer, return address} below the frame */
-        if (above - here - 1u >= end - here || above % sizeof above != 0) { /* not in (here, end] */
+        if (above <= here || above > end || above % sizeof above != 0) {
             break;
         }
         ret = ((const uintptr_t *)above)[-1];

@@ -20,22 +20,6 @@ static uint32_t hash_of(const uintptr_t *pcs, size_t depth)
     return (uint32_t)(hash >> (8 * sizeof hash - 32));
 }
 
-bool ht_same_stack(uint32_t number, const uintptr_t *pcs, size_t depth)
-{
-    const struct ht_stack *stack = &ht.stacks[number];
-    const uintptr_t *kept = &ht.frames[stack->first_frame];
-    const uintptr_t *end = pcs + depth; /* a C library's memcmp goes by bytes */
-    if (stack->depth != depth || ((depth & 1u) && *pcs++ != *kept++)) {
-        return false;
-    }
-    for (; pcs != end; pcs += 2, kept += 2) {
-        if (pcs[0] != kept[0] || pcs[1] != kept[1]) {
-            return false;
-        }
-    }
-    return true;
-}
-
 uint32_t ht_intern(const uintptr_t *pcs, size_t depth)
 {
     if (depth == 0) {

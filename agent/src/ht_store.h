@@ -200,7 +200,22 @@ void ht_report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, s
 
 /* The number of this stack, kept from now on; 0: there is no stack, or no more room. */
 uint32_t ht_intern(const uintptr_t *pcs, size_t depth);
-bool ht_same_stack(uint32_t number, const uintptr_t *pcs, size_t depth);
+HT_INLINE bool ht_same_stack(uint32_t number, const uintptr_t *pcs, size_t depth)
+{
+    const struct ht_stack *stack = &ht.stacks[number];
+    const uintptr_t *kept = &ht.frames[stack->first_frame];
+    const uintptr_t *end = pcs + depth; /* a C library's memcmp goes by bytes */
+    if (stack->depth != depth || ((depth & 1u) && *pcs++ != *kept++)) {
+        return false;
+    }
+    for (; pcs != end; pcs += 2, kept += 2) {
+        if (pcs[0] != kept[0] || pcs[1] != kept[1]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The site of an allocation at this stack, by its number; 0: no stack was kept. */
 uint32_t ht_site_of_stack(uint32_t number);
 

@@ -62,6 +62,18 @@ def test_the_freertos_port_refuses_a_contradiction_with_the_way_out(
     assert says in built.stderr
 
 
+def test_a_lock_that_keeps_no_other_core_out_is_refused(board: Board, compile_for: Compile, tmp_path: Path) -> None:
+    source = PORTS / "freertos" / "ht_port_freertos.c"
+    options = (*HEAP_4, "-DHT_CPU_LOCK=1")
+    one_core = compile_for(board, *options, *FREERTOS, "-c", source, "-o", tmp_path / "a.o")
+    two_cores = compile_for(
+        board, *options, "-DconfigNUMBER_OF_CORES=2", *FREERTOS, "-c", source, "-o", tmp_path / "a.o"
+    )
+
+    assert one_core.returncode == 0, one_core.stderr
+    assert "HT_CPU_LOCK keeps interrupts out, not another core" in two_cores.stderr
+
+
 def test_the_bare_metal_port_refuses_a_backtrace_that_the_cpu_cannot_have(
     board: Board, compile_for: Compile, tmp_path: Path
 ) -> None:
