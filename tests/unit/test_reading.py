@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import heap_tables, line_prefixes, memleak_records, noise_lines, print_listing
 
+from heaptrail.dialects.tina import Tina
 from heaptrail.errors import FormatError, UsageError
 from heaptrail.limits import Limits
 from heaptrail.model.evidence import Evidence
@@ -338,8 +339,9 @@ def test_more_than_the_limits_is_counted_not_kept(log: Path) -> None:
     assert evidence.problems_omitted == 10, "nine failed allocations, and the listing's own cut"
 
 
-def test_a_200_mb_log_is_read_fast_and_in_little_memory(log: Path) -> None:
-    """One per cent of the lines are heap lines. The goal is 100 MB/s of processor time."""
+@pytest.mark.parametrize("dialect", ["auto", "tina"])
+def test_a_200_mb_log_is_read_fast_and_in_little_memory(log: Path, dialect: str) -> None:
+    """One per cent of the lines are heap lines. The goal is 200 MB/s; a busy machine may take five times as long."""
     noise = b"".join(b"[I] audio: render %d underrun pts 123456 queue %d\n" % (i, i % 7) for i in range(400))
     block = b"".join(noise + free(500_000 - i).encode() for i in range(100))
     with log.open("wb") as stream:
@@ -347,10 +349,22 @@ def test_a_200_mb_log_is_read_fast_and_in_little_memory(log: Path) -> None:
             stream.write(block)
     started = time.process_time()
 
-    samples = sum(isinstance(found, HeapSample) for found in observe(log, ReadOptions(dialect="tina")))
+    samples = sum(isinstance(found, HeapSample) for found in observe(log, ReadOptions(dialect=dialect)))
 
     assert samples == 100 * (log.stat().st_size // len(block))
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 5
+
+
+def test_a_listing_read_in_one_go_says_what_it_says_line_by_line(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "".join(record(number, pc=0x8700000 + number % 3) for number in range(1, 60))
+    disturbed = lines.replace("\n", "\n[I] wifi: beacon\n", 7).replace("007: ptr", "007: pt", 1)
+    log.write_text(f"c906>memleak 0\n{disturbed}c906>memleak 0\n{lines}c906>\n")
+    at_once = list(observe(log, ReadOptions()))
+
+    monkeypatch.delattr(Tina, "run")
+
+    assert list(observe(log, ReadOptions())) == at_once
+    assert sum(isinstance(found, Block) for found in at_once) > 100
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,7 +504,7 @@ def test_prefixes_do_not_matter(log: Path, lines: list[str], prefix: str) -> Non
 def test_chunking_does_not_matter(
     log: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], block_bytes: int
 ) -> None:
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 2 << 20)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 512 << 10)
     expected = observed(log, lines)
     monkeypatch.setattr(sources, "BLOCK_BYTES", block_bytes)
 

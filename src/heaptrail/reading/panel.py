@@ -36,6 +36,8 @@ class Panel:
         self.dialects = dialects
         self.told = False
         self._bits = {dialect.name: first_bit << at for at, dialect in enumerate(dialects)}
+        self._holds = {dialect.name for dialect in dialects if hasattr(dialect, "holds")}
+        self._dues = {dialect.name for dialect in dialects if hasattr(dialect, "due")}
         self._order = list(dialects)
         self._by_bits: dict[int, list[Dialect]] = {}
         self._claims: dict[tuple[int, str], str] = {}
@@ -121,12 +123,12 @@ class Panel:
             else:
                 del self._wanting[name]
                 self._wanting_bits &= ~self._bits[name]
-        if getattr(dialect, "holds", False):
-            self._holder = dialect
-        elif dialect is self._holder:
-            self._holder = None
+        if name in self._holds:
+            self._holder = dialect if dialect.holds else None  # type: ignore[attr-defined]  # it has that, as was seen
         told = left >= max(1, wanted)  # what it does not know uses up its patience
-        due: int | None = getattr(dialect, "due", None)
+        if name not in self._dues:
+            return told
+        due: int | None = dialect.due  # type: ignore[attr-defined]  # it has that, as was seen
         before = self._due.get(name)
         if due != before:
             if due is None:

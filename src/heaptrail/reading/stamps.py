@@ -25,6 +25,7 @@ _HOST = re.compile(
 _DEVICE_BRACKET = re.compile(r"\s*\[\s*(\d{1,9}\.\d{1,9})\](?:\s|$)")
 _DEVICE_ESP = re.compile(r"\s*(?:--- )?[EWIDV] \((\d{1,12})\) [\w.:/-]{1,32}:(?:\s|$)")
 _ESP_CLOCK = re.compile(r"\s*[EWIDV] \((\d\d):(\d\d):(\d\d)\.(\d{3})\) [\w.:/-]{1,32}:(?:\s|$)")
+_ESP_BEGINS = frozenset("EWIDV-")
 _LOGCAT = re.compile(r"\s*\d{1,6}\s+\d{1,6}\s+[VDIWEF]\s+[^:]{0,40}?\s*:(?:\s|$)")
 _TAG = re.compile(r"\s*\[\s*\w[\w -]{0,11}\](?:\s|$)")
 
@@ -51,25 +52,32 @@ def strip_prefixes(text: str) -> Prefixed:
     if (match := _HOST.match(text)) is not None:
         host = _host_stamp(match)
         text = text[match.end() :]
-        if match["month3"] and (logcat := _LOGCAT.match(text)) is not None:
+        if match["month3"] is not None and (logcat := _LOGCAT.match(text)) is not None:
             text = text[logcat.end() :]
-    if (match := _DEVICE_BRACKET.match(text)) is not None:
+    begins = text.lstrip()[:1]
+    if begins == "[" and (match := _DEVICE_BRACKET.match(text)) is not None:
         device = Stamp("device", float(match[1]))
         text = text[match.end() :]
-    if (match := _DEVICE_ESP.match(text)) is not None:
-        device = Stamp("device_ms", int(match[1]) / 1000)
-        text = text[match.end() :]
-    elif (match := _ESP_CLOCK.match(text)) is not None:
-        text = text[match.end() :]
+        begins = text.lstrip()[:1]
+    if begins in _ESP_BEGINS:
+        if (match := _DEVICE_ESP.match(text)) is not None:
+            device = Stamp("device_ms", int(match[1]) / 1000)
+            text = text[match.end() :]
+        elif (match := _ESP_CLOCK.match(text)) is not None:
+            text = text[match.end() :]
     if host is not None or device is not None:
-        while (match := _TAG.match(text)) is not None:
+        while "[" in text and (match := _TAG.match(text)) is not None:
             text = text[match.end() :]
     return Prefixed(text, host, device)
 
 
 def _host_stamp(match: re.Match[str]) -> Stamp:
-    seconds = int(match["hour"]) * 3600 + int(match["minute"]) * 60 + int(match["second"])
-    within = seconds + float("0" + (match["fraction"] or ".0").replace(",", "."))
+    hour, minute, second, fraction = match.group("hour", "minute", "second", "fraction")
+    within = float(int(hour) * 3600 + int(minute) * 60 + int(second))
+    if fraction is not None:
+        within += float("0." + fraction[1:])
+    if match["day"] is None and match["day2"] is None and match["day3"] is None:
+        return Stamp("day", within)
     month = int(match["month"] or match["month3"] or 0)
     if match["name"]:
         month = _MONTHS.index(match["name"]) + 1

@@ -25,11 +25,12 @@ _RECORD = re.compile(
 _RECORD_BEGINS = re.compile(r"\d{3}\s*:\s*ptr\b")
 _RECORD_PIECE = re.compile(r"^\s*\d{3,9}\s*:\s*(?:p|pt)?$|\bptr\s*=\s*0[xX].*\bsize\s*=\s*0[xX]")
 _WHOLE = re.compile(
-    rb"(\d{3,9}): ptr = 0x([0-9a-f]{8}), size = 0x([0-9a-f]{8}), thread = (?!\(null\))([!-~](?:[ -~]{0,29}[!-~])?)\r?\n"
-    rb"((?: {0,8}backtrace : 0x[0-9a-f]{8}\r?\n){0,64})(?=\d{3,9}: ptr = 0x)"
+    rb" {0,16}(\d{3,9}): ptr = 0x([0-9a-fA-F]{8}), size = 0x([0-9a-fA-F]{8}), "
+    rb"thread = (?!\(null\))([!-~](?:[ -~]{0,29}[!-~])?)\r?\n"
+    rb"((?: {0,16}backtrace : 0x[0-9a-fA-F]{8}\r?\n){0,64})(?= {0,16}\d{3,9}: ptr = 0x)"
 )
 """A record as it is printed while nothing else is, with the next one behind it, so that it is known to be whole."""
-_PC = re.compile(rb"0x([0-9a-f]{8})")
+_PC = re.compile(rb"0x([0-9a-fA-F]{8})")
 _STACKS = 65_536
 """So many distinct stacks are kept to be shared by the blocks that have them."""
 _RUN_RECORDS = 4_096
