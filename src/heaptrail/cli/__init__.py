@@ -18,6 +18,7 @@ from heaptrail.version import __version__
 COMMANDS: dict[str, str] = {
     "hunt": "Run the workload on a device, and report what leaks where.",
     "soak": "Run the workload until a claim on its leak rate is proven.",
+    "watch": "Show a device's heap live while somebody else drives it.",
     "read": "Report on any console log or capture.",
     "parse": "Print what a log says, one JSON object a line.",
     "ram": "Report from RAM images which blocks nothing points to.",

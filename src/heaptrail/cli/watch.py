@@ -1,0 +1,109 @@
+"""`heaptrail watch`: a live view of a console that somebody else drives."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from heaptrail.cli import options
+
+if TYPE_CHECKING:
+    from heaptrail.cli.screen import WatchApp
+    from heaptrail.model.report import Report
+
+
+def watch_command(
+    workload_file: Annotated[
+        Path, typer.Argument(metavar="WORKLOAD", help="The workload file; only its console and marks are used.")
+    ] = Path("heaptrail.toml"),
+    *,
+    capture: Annotated[
+        Path, typer.Option("--capture", help="Name of the recording; its parts get numbers: watch.0001.cast, …")
+    ] = Path("watch.cast"),
+    sample_every: Annotated[
+        float | None,
+        typer.Option("--sample-every", metavar="SECONDS", min=0.1, help="Type the command that reads the heap."),
+    ] = None,
+    console: Annotated[
+        str | None, typer.Option("--console", help="Another console than the workload file's.", show_default=False)
+    ] = None,
+    elf: options.Elf = None,
+    allow_mismatch: options.AllowMismatch = False,
+) -> None:
+    """Show the heap of a device live, while somebody else, or nobody, drives it.
+
+    Keys: a tracer on and off, l list live blocks, c a cycle ends, f read the heap, j judge now, q quit.
+    """
+    from heaptrail.cli.device import header_and_commands, interpretation_of, overridden
+    from heaptrail.cli.output import EXIT_STATUS
+    from heaptrail.clock import SystemClock
+    from heaptrail.interpret import interpret
+    from heaptrail.parts import PartedCapture, compress, parts_of
+    from heaptrail.procedures.target import transport_for
+    from heaptrail.procedures.watch import Watch
+    from heaptrail.procedures.workload import load_workload
+    from heaptrail.reading import ReadOptions
+
+    app = _screen()
+    workload = overridden(load_workload(workload_file), console, elf)
+    interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
+    header, commands = header_and_commands(workload, interpretation)
+    transport = transport_for(workload)
+    capture.parent.mkdir(parents=True, exist_ok=True)
+
+    def judge() -> Report:
+        return interpret(list(parts_of(capture).values()), ReadOptions(), interpretation)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="heaptrail-look") as aside:
+        writer = PartedCapture(
+            capture,
+            msgspec.structs.replace(header, run=uuid.uuid4().hex),
+            SystemClock(),
+            finished=lambda path: aside.submit(compress, path),
+        )
+        watch = Watch(
+            workload,
+            header.dialect or "auto",
+            commands,
+            transport,
+            writer,
+            clock=SystemClock(),
+            look=lambda: aside.submit(judge),
+            sample_every_s=sample_every,
+        )
+        try:
+            watch.start()
+            app(watch, workload.target.console).run()
+        finally:
+            watch.stop()
+    glimpse = watch.glimpse()
+    sys.stderr.write(f"recorded {writer.path}\n")
+    if glimpse.armed:
+        sys.stderr.write("note: the tracer was left on; it goes off with a reset, or by the command typed by hand\n")
+    if glimpse.failed is not None:
+        raise glimpse.failed
+    if not glimpse.readings:
+        sys.stderr.write("no reading of the heap was seen\n")
+        raise typer.Exit(EXIT_STATUS["inconclusive"])
+    report = judge()
+    sys.stdout.write(f"{report.headline}\n")
+    raise typer.Exit(EXIT_STATUS[report.verdict])
+
+
+def _screen() -> type[WatchApp]:
+    from heaptrail.errors import UsageError
+
+    try:
+        from heaptrail.cli.screen import WatchApp
+    except ImportError as error:
+        raise UsageError(
+            f"the live view needs a package that is not installed ({error.name})",
+            try_this='pip install "heaptrail[watch]"',
+        ) from error
+    return WatchApp
