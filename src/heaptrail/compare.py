@@ -29,14 +29,15 @@ _SAME_WITHIN: Final = 0.1
 class _Seen:
     """One call chain in one report."""
 
-    def __init__(self, finding: Finding, site: Site) -> None:
+    def __init__(self, finding: Finding, site: Site, *, in_heap_bytes: bool) -> None:
+        self._in_heap_bytes = in_heap_bytes
         self.name = site.name
         self.named = has_names(site)
         self.suppressed_by = finding.suppressed_by
-        self.state = _state(finding, site)
+        self.state = _state(finding, site, in_heap_bytes=in_heap_bytes)
 
     def add(self, finding: Finding, site: Site) -> None:
-        other = _state(finding, site)
+        other = _state(finding, site, in_heap_bytes=self._in_heap_bytes)
         worse, better = sorted((self.state, other), key=lambda state: _WEIGHT.index(state.site_class))
         self.state = SiteState(
             site_class=worse.site_class,
@@ -57,7 +58,8 @@ class _Seen:
 
 def compare(before: Report, after: Report) -> Comparison:
     """What became of the leaks of `before` in `after`."""
-    old, new = _sites(before), _sites(after)
+    in_heap_bytes = _knows_headers(before) and _knows_headers(after)
+    old, new = _sites(before, in_heap_bytes=in_heap_bytes), _sites(after, in_heap_bytes=in_heap_bytes)
     keys = [key for key in dict.fromkeys((*new, *old)) if _leaks(old.get(key)) or _leaks(new.get(key))]
     changes = sorted((_change(key, old.get(key), new.get(key), after) for key in keys), key=_rank)
     outcome, reasons = _judge(before, after, changes, _unmatchable(before, after, old, new))
@@ -72,7 +74,13 @@ def compare(before: Report, after: Report) -> Comparison:
     )
 
 
-def _sites(report: Report) -> dict[SiteKey, _Seen]:
+def _knows_headers(report: Report) -> bool:
+    """Whether every leak is told in heap bytes. Rates with the allocator's header do not compare to those without."""
+    growing = (site for finding in report.findings if finding.finding_class in _GROWING for site in finding.sites)
+    return all(site.per_cycle_footprint_bytes is not None for site in growing)
+
+
+def _sites(report: Report, *, in_heap_bytes: bool) -> dict[SiteKey, _Seen]:
     found: dict[SiteKey, _Seen] = {}
     for finding in report.findings:
         for site in finding.sites:
@@ -80,12 +88,12 @@ def _sites(report: Report) -> dict[SiteKey, _Seen]:
             if key in found:
                 found[key].add(finding, site)
             else:
-                found[key] = _Seen(finding, site)
+                found[key] = _Seen(finding, site, in_heap_bytes=in_heap_bytes)
     return found
 
 
-def _state(finding: Finding, site: Site) -> SiteState:
-    footprint = site.per_cycle_footprint_bytes
+def _state(finding: Finding, site: Site, *, in_heap_bytes: bool) -> SiteState:
+    footprint = site.per_cycle_footprint_bytes if in_heap_bytes else None
     return SiteState(
         site_class=finding.finding_class,
         file=site.file,

@@ -98,6 +98,20 @@ def test_a_rate_that_changes_by_more_than_a_tenth_counts(factor: float, outcome:
     assert (found, changes["softvol_ap_update_mode"]) == (outcome, change)
 
 
+def test_rates_with_and_without_the_allocators_header_are_not_mixed() -> None:
+    """The first run had no ELF for the allocator's rule: 16 bytes of header on a small block would look like growth."""
+
+    def small(report: Report, footprint: float | None) -> Report:
+        leak = report.findings[0]
+        changed = {"per_cycle_bytes": 16.0, "per_cycle_footprint_bytes": footprint}
+        sites = tuple(msgspec.structs.replace(site, **changed) for site in leak.sites)
+        return msgspec.structs.replace(report, findings=(msgspec.structs.replace(leak, sites=sites),))
+
+    outcome, changes = words(small(samples.leak(), None), small(samples.leak(), 32.0))
+
+    assert (outcome, set(changes.values())) == ("same", {"same"})
+
+
 def test_half_mended_is_better_not_well() -> None:
     outcome, changes = words(samples.leak(), without_site(samples.leak(), "softvol_ap_update_mode"))
 

@@ -20,7 +20,7 @@ Change = Literal["new", "grown", "same", "shrunk", "gone", "not_shown"]
 class SiteState(msgspec.Struct, frozen=True, kw_only=True):
     """One allocation site in one report; sites of the same call chain (two lines of one function) are added up.
 
-    `per_cycle_bytes` is in heap bytes where the report knows the allocator's header, else as the dump counts; None
+    `per_cycle_bytes` is in heap bytes where both reports know the allocator's header, else as the dump counts; None
     where the report does not tell cycles.
     """
 

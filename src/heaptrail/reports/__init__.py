@@ -19,6 +19,7 @@ REGISTRY: dict[str, str] = {
     "json": "heaptrail.reports.jsonfile:JsonRenderer",
     "junit": "heaptrail.reports.junit:JunitRenderer",
     "markdown": "heaptrail.reports.markdown:MarkdownRenderer",
+    "perfetto": "heaptrail.reports.perfetto:PerfettoRenderer",
     "pprof": "heaptrail.reports.pprof:PprofRenderer",
     "sarif": "heaptrail.reports.sarif:SarifRenderer",
     "speedscope": "heaptrail.reports.speedscope:SpeedscopeRenderer",

@@ -124,7 +124,7 @@ def _stack(site: Site) -> Iterator[str]:
 def _suppressions(report: Report) -> Iterator[str]:
     if report.suppressions:
         yield ""
-        yield f"Known leaks ({plural(len(report.suppressions), 'entry').replace('entrys', 'entries')}):"
+        yield "Known leaks:"
         yield from (
             f"- {use.status}: {markdown_text(use.pattern, 160)}, {plural(use.sites, 'site')}, "
             f"{wording.bytes_text(use.live_bytes)} live{f' ({markdown_text(use.reason, 160)})' if use.reason else ''}"
