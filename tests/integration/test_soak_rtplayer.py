@@ -31,6 +31,8 @@ from heaptrail.transports.process import ProcessTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from conftest import Heaptrail
+
     from heaptrail.model.report import Report
     from heaptrail.transports import Transport
 
@@ -147,7 +149,7 @@ def test_the_leaking_player_is_stopped_early(player: Callable[..., Workload], ru
 def test_a_small_block_every_twenty_rounds_is_found(
     player: Callable[..., Workload], run: Callable[..., Soaked]
 ) -> None:
-    done = run(player("mended", "--drip 20"), "rate < 1 B/cycle", longest_s=20.0)
+    done = run(player("mended", "--drip 20"), "rate < 0.5 B/cycle", longest_s=20.0)
 
     assert done.report.verdict == "leak"
     (leak,) = [finding for finding in done.report.findings if finding.finding_class == "leak"]
@@ -322,3 +324,71 @@ def test_a_run_is_never_overwritten(players: dict[str, Path], tmp_path: Path) ->
     assert status == 2
     assert "--resume" in err
     assert kept.read_text() == "the night before"
+
+
+def test_a_console_that_is_not_there_leaves_nothing_behind(heaptrail: Heaptrail, tmp_path: Path) -> None:
+    done = heaptrail("soak", WORKLOAD, "--console", "/dev/ttyNONE", "--capture", tmp_path / "night.cast")
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2].startswith("heaptrail: there is no port /dev/ttyNONE")
+    assert parts_of(tmp_path / "night.cast") == {}
+
+
+def test_a_full_disk_ends_the_soak_with_its_report(players: dict[str, Path], tmp_path: Path) -> None:
+    """The limit on a file's size stands for the disk's."""
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000)); "
+        "from heaptrail.cli import main; main()"
+    )
+    console = f"exec:{players['mended']} --rounds-per-second 200 --speed 0"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "soak",
+            str(WORKLOAD),
+            "--console",
+            console,
+            "--elf",
+            str(players["mended"]),
+            "--capture",
+            str(tmp_path / "night.cast"),
+            "--until",
+            "rate < 1 B/cycle",
+            "-o",
+            "-",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+    assert done.returncode == 2, done.stderr
+    assert "the disk is full" in done.stderr
+    assert "try: make room" in done.stderr
+    assert "Traceback" not in done.stderr
+    report = interpret(list(parts_of(tmp_path / "night.cast").values()), ReadOptions(), Interpretation())
+    assert (report.cycles or 0) > 5
+    assert not [problem for problem in report.problems if problem.what == "cut_capture"]
+
+
+def test_the_fix_is_compared_with_the_run_before_it(
+    heaptrail: Heaptrail, players: dict[str, Path], tmp_path: Path
+) -> None:
+    def soaked(program: str, *options: str | Path) -> subprocess.CompletedProcess[str]:
+        player = players[program]
+        return heaptrail(
+            *("soak", WORKLOAD, "--console", f"exec:{player} --rounds-per-second 200 --speed 0", "--elf", player),
+            *("--capture", tmp_path / f"{program}.cast", "--until", "rate < 40 B/cycle"),
+            *("-o", tmp_path / f"{program}.json", *options),
+        )
+
+    assert soaked("leaking").returncode == 1
+    fixed = soaked("mended", "--baseline", tmp_path / "leaking.json")
+
+    assert fixed.returncode == 0, fixed.stderr
+    assert "Compared with the baseline: Better: " in fixed.stdout
+    assert "the leak in softvol_ap_update_mode (softvolume.c:33) is gone" in fixed.stdout
+    assert fixed.stdout.splitlines()[-1].startswith("Proven: ")

@@ -30,50 +30,57 @@ INTERRUPTED = 130
 _STDOUT = Path("-")
 
 
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="CLAIM",
+        help='What to prove, such as "rate < 10 B/cycle" or "2 KB/hour".',
+        show_default="the workload file's tolerance, or idle free heap / 3000 per cycle",
+    ),
+]
+Longest = Annotated[str, typer.Option("--for", metavar="TIME", help="Stop then in any case: 90s, 30m, 10h, 3d.")]
+Capture = Annotated[
+    Path, typer.Option("--capture", help="Name of the recording; its parts get numbers: soak.0001.cast, …")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the recording that is there (or begin, where there is none).")
+]
+PartMb = Annotated[
+    float, typer.Option("--part-mb", min=0.01, help="Size at which a part of the recording is compressed.")
+]
+Tracer = Annotated[
+    bool, typer.Option("--tracer/--no-tracer", help="Trace, so that sites are named; or measure as shipped.")
+]
+Baseline = Annotated[
+    Path | None,
+    typer.Option("--baseline", metavar="REPORT.json", help="An earlier report to compare with.", show_default=False),
+]
+Junit = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="FILE", help="Write JUnit XML for a CI server.", show_default=False),
+]
+Console = Annotated[
+    str | None, typer.Option("--console", help="Another console than the workload file's.", show_default=False)
+]
+
+
 def soak_command(
     workload_file: Annotated[
         Path, typer.Argument(metavar="WORKLOAD", help="The workload file (`heaptrail init` writes one).")
     ] = Path("heaptrail.toml"),
     *,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until",
-            metavar="CLAIM",
-            help='What to prove, such as "rate < 10 B/cycle" or "2 KB/hour".',
-            show_default="the workload file's tolerance, or idle free heap / 3000 per cycle",
-        ),
-    ] = None,
+    until: Until = None,
     confidence: options.Confidence = None,
     largest_single_loss: options.LargestLoss = None,
-    longest: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="Stop then in any case: 90s, 30m, 10h, 3d.")
-    ] = "24h",
-    capture: Annotated[
-        Path, typer.Option("--capture", help="Name of the recording; its parts get numbers: soak.0001.cast, …")
-    ] = Path("soak.cast"),
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the recording that is there (or begin, where there is none).")
-    ] = False,
-    part_mb: Annotated[
-        float, typer.Option("--part-mb", min=0.01, help="Size at which a part of the recording is compressed.")
-    ] = 16.0,
-    tracer: Annotated[
-        bool, typer.Option("--tracer/--no-tracer", help="Trace, so that sites are named; or measure as shipped.")
-    ] = True,
-    baseline: Annotated[
-        Path | None,
-        typer.Option(
-            "--baseline", metavar="REPORT.json", help="An earlier report to compare with.", show_default=False
-        ),
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option("--junit", metavar="FILE", help="Write JUnit XML for a CI server.", show_default=False),
-    ] = None,
-    console: Annotated[
-        str | None, typer.Option("--console", help="Another console than the workload file's.", show_default=False)
-    ] = None,
+    longest: Longest = "24h",
+    capture: Capture = Path("soak.cast"),
+    resume: Resume = False,
+    part_mb: PartMb = 16.0,
+    tracer: Tracer = True,
+    baseline: Baseline = None,
+    junit: Junit = None,
+    console: Console = None,
     elf: options.Elf = None,
     output_format: options.Format = None,
     output: options.Output = None,
@@ -94,6 +101,8 @@ def soak_command(
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     run = _Run(workload, claim, capture, interpretation, part_bytes=int(part_mb * (1 << 20)))
     outcome = run.go(longest_s=_seconds(longest), resume=resume, traced=tracer)
+    if outcome.error is not None and run.forget_if_empty():
+        raise outcome.error
     _tell(outcome, capture)
     report, tolerance = run.report()
     write_report(report, targets)
@@ -166,6 +175,16 @@ class _Run:
             )
         self._aside.shutdown()
         return outcome
+
+    def forget_if_empty(self) -> bool:
+        """Remove a recording that holds nothing but its head, as of a console that is not there; whether it did."""
+        from heaptrail.parts import parts_of
+
+        parts = list(parts_of(self._base).values())
+        if len(parts) != 1 or parts[0].suffix == ".gz" or parts[0].read_bytes().count(b"\n") > 1:
+            return False
+        parts[0].unlink()
+        return True
 
     def report(self) -> tuple[Report, float | None]:
         """The report on all parts, and the claim in bytes per cycle where that is known."""

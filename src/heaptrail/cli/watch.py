@@ -14,8 +14,17 @@ import typer
 from heaptrail.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from heaptrail.cli.screen import WatchApp
     from heaptrail.model.report import Report
+    from heaptrail.procedures.watch import Watch
+
+
+SampleEvery = Annotated[
+    float | None,
+    typer.Option("--sample-every", metavar="SECONDS", min=0.1, help="Type the command that reads the heap."),
+]
 
 
 def watch_command(
@@ -26,10 +35,7 @@ def watch_command(
     capture: Annotated[
         Path, typer.Option("--capture", help="Name of the recording; its parts get numbers: watch.0001.cast, …")
     ] = Path("watch.cast"),
-    sample_every: Annotated[
-        float | None,
-        typer.Option("--sample-every", metavar="SECONDS", min=0.1, help="Type the command that reads the heap."),
-    ] = None,
+    sample_every: SampleEvery = None,
     console: Annotated[
         str | None, typer.Option("--console", help="Another console than the workload file's.", show_default=False)
     ] = None,
@@ -41,7 +47,6 @@ def watch_command(
     Keys: a tracer on and off, l list live blocks, c a cycle ends, f read the heap, j judge now, q quit.
     """
     from heaptrail.cli.device import header_and_commands, interpretation_of, overridden
-    from heaptrail.cli.output import EXIT_STATUS
     from heaptrail.clock import SystemClock
     from heaptrail.interpret import interpret
     from heaptrail.parts import PartedCapture, compress, parts_of
@@ -54,25 +59,16 @@ def watch_command(
     workload = overridden(load_workload(workload_file), console, elf)
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     header, commands = header_and_commands(workload, interpretation)
-    transport = transport_for(workload)
     capture.parent.mkdir(parents=True, exist_ok=True)
 
     def judge() -> Report:
         return interpret(list(parts_of(capture).values()), ReadOptions(), interpretation)
 
     with ThreadPoolExecutor(1, thread_name_prefix="heaptrail-look") as aside:
-        writer = PartedCapture(
-            capture,
-            msgspec.structs.replace(header, run=uuid.uuid4().hex),
-            SystemClock(),
-            finished=lambda path: aside.submit(compress, path),
-        )
+        header = msgspec.structs.replace(header, run=uuid.uuid4().hex)
+        writer = PartedCapture(capture, header, SystemClock(), finished=lambda path: aside.submit(compress, path))
         watch = Watch(
-            workload,
-            header.dialect or "auto",
-            commands,
-            transport,
-            writer,
+            *(workload, header.dialect or "auto", commands, transport_for(workload), writer),
             clock=SystemClock(),
             look=lambda: aside.submit(judge),
             sample_every_s=sample_every,
@@ -82,18 +78,25 @@ def watch_command(
             app(watch, workload.target.console).run()
         finally:
             watch.stop()
-    glimpse = watch.glimpse()
     sys.stderr.write(f"recorded {writer.path}\n")
+    raise typer.Exit(_conclude(watch, judge))
+
+
+def _conclude(watch: Watch, judge: Callable[[], Report]) -> int:
+    """Say what is to be said when the screen is gone, and the exit status."""
+    from heaptrail.cli.output import EXIT_STATUS
+
+    glimpse = watch.glimpse()
     if glimpse.armed:
         sys.stderr.write("note: the tracer was left on; it goes off with a reset, or by the command typed by hand\n")
     if glimpse.failed is not None:
         raise glimpse.failed
     if not glimpse.readings:
         sys.stderr.write("no reading of the heap was seen\n")
-        raise typer.Exit(EXIT_STATUS["inconclusive"])
+        return EXIT_STATUS["inconclusive"]
     report = judge()
     sys.stdout.write(f"{report.headline}\n")
-    raise typer.Exit(EXIT_STATUS[report.verdict])
+    return EXIT_STATUS[report.verdict]
 
 
 def _screen() -> type[WatchApp]:
