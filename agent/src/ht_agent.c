@@ -4,6 +4,7 @@
  * one of that site: another caller of the allocator, or another depth of the stack (which tells tasks apart, too).
  */
 #include "ht_store.h"
+#include "ht_stream_tap.h"
 
 struct ht_state ht;
 
@@ -50,9 +51,11 @@ HT_INLINE void record_malloc(uintptr_t address, size_t requested, size_t block_b
     HT_KEEP(site);
     if (!HT_LIKELY(address != 0)) {
         ht_count(&site->failed);
+        ht_tap_failed(requested, site->stack, thread);
         return;
     }
     uint32_t birth = ++ht.born;
+    ht_tap_alloc(address, requested, site->stack, thread);
     if (site->allocs == 0) {
         site->first_birth = birth;
     }
@@ -126,6 +129,7 @@ static void move(struct ht_record *old, uintptr_t to, size_t requested, size_t b
     record.address = to;
     record.requested = clip(requested);
     record.overhead = overhead_of(requested, block_bytes);
+    ht_tap_move(record.birth, to, requested);
     struct ht_record *slot = vacate(to);
     ht_take(slot); /* its own place became free just now */
     *slot = record;
@@ -153,9 +157,11 @@ HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block
 
 /* -- Frees ----------------------------------------------------------------------------------------------------- */
 
-static void note_freer(uintptr_t address, uint32_t site, uint32_t key, const uintptr_t *pcs, size_t depth)
+static void note_freer(uintptr_t address, uint32_t site, uint32_t key, const uintptr_t *pcs, size_t depth, uint32_t birth)
 {
     uint32_t stack = ht_intern(pcs, depth);
+    ht_tap_free(birth, stack);
+    (void)birth;
     uint32_t hash = ht_hash_address(address);
     if (stack == 0 && depth != 0) {
         ht_count(&ht.free_stacks_dropped);
@@ -170,7 +176,7 @@ static void note_freer(uintptr_t address, uint32_t site, uint32_t key, const uin
 /* All that may come of a free, once. What happened, and the site where that needs the freeing stack. */
 enum freeing { DONE, ANEW, MISUSE };
 
-static enum freeing record_free(uintptr_t address, uint32_t key, uint32_t *number)
+static enum freeing record_free(uintptr_t address, uint32_t key, uint32_t *number, uint32_t *birth)
 {
     uint32_t hash = ht_hash_address(address);
     struct ht_record *record = ht_seek(address, hash);
@@ -179,9 +185,11 @@ static enum freeing record_free(uintptr_t address, uint32_t key, uint32_t *numbe
             return MISUSE;
         }
         ht_count(&ht.unknown_frees);
+        ht_tap_unknown_free(address);
         return DONE;
     }
     struct ht_site_row *site = &ht.sites[*number = record->site];
+    *birth = record->birth;
     uint32_t age = ht.born - record->birth;
     site->oldest_death = age > site->oldest_death ? age : site->oldest_death;
     --site->live;
@@ -189,6 +197,9 @@ static enum freeing record_free(uintptr_t address, uint32_t key, uint32_t *numbe
     ht_count(&site->frees);
     ht_remove(record);
     bool alike = !HT_FREE_STACKS || (site->free_key == key && site->freed_by != 0);
+    if (alike) {
+        ht_tap_free(*birth, site->freed_by);
+    }
     ht_remember_freed(address, hash, alike ? site->freed_by : 0);
     return alike ? DONE : ANEW;
 }
@@ -196,11 +207,12 @@ static enum freeing record_free(uintptr_t address, uint32_t key, uint32_t *numbe
 static __attribute__((noinline)) void free_slowly(uintptr_t address, uint32_t key, const void *frame, uintptr_t ret)
 {
     uint32_t site = 0;
+    uint32_t birth = 0;
     enum freeing how = MISUSE;
     uintptr_t saved = ht_port_lock();
     uint32_t generation = ht.generation;
     if (address != 0) {
-        how = ht_mode() == HT_OFF ? DONE : record_free(address, key, &site);
+        how = ht_mode() == HT_OFF ? DONE : record_free(address, key, &site, &birth);
     }
     ht_port_unlock(saved);
     if (how == DONE) {
@@ -213,7 +225,7 @@ static __attribute__((noinline)) void free_slowly(uintptr_t address, uint32_t ke
         if (how == MISUSE) {
             ht_report_misuse(address == 0 ? HT_FREE_NULL : HT_DOUBLE_FREE, address, pcs, depth);
         } else {
-            note_freer(address, site, key, pcs, depth);
+            note_freer(address, site, key, pcs, depth, birth);
         }
     }
     ht_port_unlock(saved);
@@ -239,6 +251,7 @@ HT_INLINE bool free_quickly(uintptr_t address, uint32_t key)
     --site->live;
     site->live_bytes -= record->requested;
     ht_count(&site->frees);
+    ht_tap_free(record->birth, site->freed_by);
     record->address = 0;
     --ht.live;
     ht_remember_freed(address, hash, site->freed_by);
@@ -273,6 +286,7 @@ static void reset(void)
     memset((char *)&ht + offsetof(struct ht_state, generation), 0, sizeof ht - offsetof(struct ht_state, generation));
     ht.generation = generation;
     ht.site_count = 2; /* "other" and "no stack" */
+    ht_tap_reset();
     ht.threads[0].id = ~HT_ID_STARTUP - 1u; /* nobody's: a hint of 0 must not find a task that was never seen */
     ht.threads[HT_THREADS].id = HT_ID_ISR;
     ht_copy_name(ht.threads[HT_THREADS].name, "(other)");

@@ -17,6 +17,7 @@
 #include "sink.h"
 #include "system.h"
 #include "task.h"
+#include "trace.h"
 
 static char **program_arguments;
 
@@ -67,6 +68,7 @@ static void reboot_program(void)
 {
     console_line("rebooting");
     console_close();
+    trace_close();
     (void)execv("/proc/self/exe", program_arguments);
     console_line("reboot: %s", strerror(errno));
 }
@@ -145,6 +147,7 @@ static void usage(FILE *to)
                 "  --sink FILE             write what is played there: 48 kHz, mono, 16 bits\n"
                 "  --drip N                every N rounds, lose one more block of 24 bytes\n"
                 "  --cache N               a cache that grows for N rounds and then is full: no leak\n"
+                "  --trace FILE            write every allocation and free there, for heaptrail trace\n"
                 "  --error-path            read tags each round; the command `fault N` damages those of N rounds\n"
                 "  --help\n",
                 to);
@@ -164,11 +167,12 @@ static double number(const char *option, const char *given, double least)
 
 static void read_options(int argc, char *argv[])
 {
-    enum { SPEED = 1, RATE, ROUND, SINK, DRIP, CACHE, ERROR_PATH, HELP };
+    enum { SPEED = 1, RATE, ROUND, SINK, DRIP, CACHE, TRACE, ERROR_PATH, HELP };
     static const struct option OPTIONS[] = {
         {"speed", required_argument, NULL, SPEED},   {"rounds-per-second", required_argument, NULL, RATE},
         {"round-ms", required_argument, NULL, ROUND}, {"sink", required_argument, NULL, SINK},
         {"drip", required_argument, NULL, DRIP},     {"cache", required_argument, NULL, CACHE},
+        {"trace", required_argument, NULL, TRACE},
         {"error-path", no_argument, NULL, ERROR_PATH}, {"help", no_argument, NULL, HELP},
         {NULL, 0, NULL, 0},
     };
@@ -176,6 +180,7 @@ static void read_options(int argc, char *argv[])
     library_options library = {0};
     double speed = 1.0;
     const char *sink_path = NULL;
+    const char *trace_path = NULL;
     int at = 0;
     for (int option; (option = getopt_long(argc, argv, "", OPTIONS, &at)) != -1;) {
         if (option == SPEED) {
@@ -190,6 +195,8 @@ static void read_options(int argc, char *argv[])
             library.drip_rounds = (unsigned)number("drip", optarg, 1);
         } else if (option == CACHE) {
             library.cache_rounds = (unsigned)number("cache", optarg, 1);
+        } else if (option == TRACE) {
+            trace_path = optarg;
         } else if (option == ERROR_PATH) {
             library.error_path = true;
         } else {
@@ -204,13 +211,16 @@ static void read_options(int argc, char *argv[])
     rtplayer_configure(&player);
     library_configure(&library);
     sink_configure(speed, sink_path);
+    if (trace_path != NULL && !trace_open(trace_path)) {
+        (void)fprintf(stderr, "rtplayer: %s: %s\n", trace_path, strerror(errno));
+        exit(2);
+    }
 }
 
 int main(int argc, char *argv[])
 {
     HT_POSIX_ATTACH();
     program_arguments = argv;
-    read_options(argc, argv);
 
     /* Before any thread exists, so that all inherit it: signals are main's alone, which waits for them below. */
     sigset_t endings;
@@ -219,6 +229,7 @@ int main(int argc, char *argv[])
     (void)sigaddset(&endings, SIGINT);
     (void)sigaddset(&endings, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, &endings, NULL);
+    read_options(argc, argv);
     (void)signal(SIGPIPE, SIG_IGN);
 
     console_open();

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "console.h"
 #include "heap_4.h"
+#include "ht_stream.h"
 #include "library.h"
 #include "pipeline.h"
 #include "system.h"
@@ -109,6 +110,7 @@ static void end_round(application *a)
 {
     a->busy = false;
     library_round_ended(a->round);
+    ht_stream_mark(HT_WIRE_CYCLE, a->round);
     console_line("playback round %u complete", a->round);
     system_tick();
 }
@@ -178,6 +180,7 @@ bool rtplayer_play(const char *path)
     atomic_store(&quitting, false);
     atomic_store(&announced, false);
     playing = p;
+    ht_stream_mark(HT_WIRE_WORKLOAD_START, 0);
     /* From the end of the line to its beginning: what is made so far can always be ended. */
     p->render = task_create("AudioRender", 6, 0x7d40, AudioRender_task, &p->line);
     p->decode = p->render == NULL ? NULL : task_create("AudioDecode", 4, 0x8000, AudioDecode_task, &p->line);
@@ -214,8 +217,10 @@ bool rtplayer_quit(void)
         return false;
     }
     atomic_store(&quitting, true);
+    ht_stream_mark(HT_WIRE_WORKLOAD_STOP, 0);
     queue_put(&playing->to_application, EVENT_END);
     end_tasks(playing);
     playing = NULL;
+    ht_stream_mark(HT_WIRE_TEARDOWN_DONE, 0);
     return true;
 }

@@ -72,11 +72,11 @@ class Events:
     run: NDArray[np.int32]
     time: Ints
     birth: Ints
-    age: Ints
+    age: NDArray[np.uint32]
     address: NDArray[np.uint64]
     size: Ints
-    stack: Ints
-    task: Ints
+    stack: NDArray[np.uint16]
+    task: NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.kind)

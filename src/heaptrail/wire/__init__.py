@@ -22,7 +22,7 @@ from heaptrail.wire.numbers import Numbering
 
 __all__ = ["VERSION", "Decoder", "WireLimits", "decode"]
 
-_BATCH_BYTES = 1 << 19
+_BATCH_BYTES = 1 << 18
 """Decoded at once: enough to make numpy's calls cheap, small enough for the caches."""
 
 
@@ -99,7 +99,9 @@ class Decoder:
 
     def _decode(self, frames: Frames) -> None:
         heads, unsound = heads_of(frames)
-        greetings = [(at, self._known.greet(frames.payload(at))) for at in np.flatnonzero(frames.kind == HELLO).tolist()]
+        greetings = [
+            (at, self._known.greet(frames.payload(at))) for at in np.flatnonzero(frames.kind == HELLO).tolist()
+        ]
         numbers = self._numbers.follow(heads, [(at, number) for at, number in greetings if number is not None])
         for at in np.flatnonzero((frames.kind == STACKS) | (frames.kind == TASKS)).tolist():
             self._known.define(frames.payload(at), numbers.run_at(at), stacks=int(frames.kind[at]) == STACKS)
@@ -107,7 +109,7 @@ class Decoder:
         unsound += undefined + sum(number is None for _, number in greetings)
         self._counts.damaged += unsound
         self._counts.frames -= unsound
-        total = int(heads.count.sum())
+        total = int(heads.events.sum())
         if total > self._limits.events - self._kept:
             self._cut += total
         elif total:
@@ -117,7 +119,7 @@ class Decoder:
     def _stream_counts(self) -> StreamCounts:
         return StreamCounts(
             bytes_read=self._counts.bytes_read,
-            frames=self._counts.frames,
+            frames=self._counts.frames - self._known.torn,
             damaged_frames=self._counts.damaged + self._known.torn,
             foreign_bytes=self._counts.foreign_bytes,
             lost_events=self._numbers.lost,

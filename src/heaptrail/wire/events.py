@@ -6,15 +6,16 @@ anew at each frame's head, give numbers, times and addresses in full.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heaptrail.model.stream import Events, Kind
 from heaptrail.wire.format import EVENTS, HEAD_BYTES, SHIFTS, TABLES, WIDE_BASE, WIDE_HEAD_BYTES
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from heaptrail.model.stream import Ints
     from heaptrail.wire.frames import Frames
 
@@ -27,7 +28,7 @@ class Heads(NamedTuple):
     at: Ints
     body: Ints
     end: Ints
-    count: Ints
+    events: Ints
     event: Ints
     birth: Ints
     time: Ints
@@ -47,7 +48,8 @@ def heads_of(frames: Frames) -> tuple[Heads, int]:
     wide = (kind & WIDE_BASE) != 0
     body = start + np.where(wide, WIDE_HEAD_BYTES, HEAD_BYTES)
     whole = body <= end
-    at, start, end, kind, wide, body = (values[whole] for values in (at, start, end, kind, wide, body))
+    at, start, end, kind, body = at[whole], start[whole], end[whole], kind[whole], body[whole]
+    wide = (kind & WIDE_BASE) != 0
     words = words_of(frames.plain)
     base = words[start + 14].astype(np.int64)
     base[wide] |= words[start[wide] + 18].astype(np.int64) << 32
@@ -55,7 +57,7 @@ def heads_of(frames: Frames) -> tuple[Heads, int]:
         at=at,
         body=body,
         end=end,
-        count=frames.plain[start + 1].astype(np.int64),
+        events=frames.plain[start + 1].astype(np.int64),
         event=words[start + 2].astype(np.int64),
         birth=words[start + 6].astype(np.int64),
         time=words[start + 10].astype(np.int64),
@@ -68,11 +70,11 @@ def heads_of(frames: Frames) -> tuple[Heads, int]:
 
 def _sound(plain: NDArray[np.uint8], heads: Heads) -> NDArray[np.bool_]:
     """Whether a frame's controls are all defined and ask for just as many values as there are."""
-    sound = (heads.count > 0) & (heads.body + heads.count <= heads.end)
+    sound = (heads.events > 0) & (heads.body + heads.events <= heads.end)
     checked = np.flatnonzero(sound)
     if len(checked) == 0:
         return sound
-    count = heads.count[checked]
+    count = heads.events[checked]
     controls = plain[_positions(heads.body[checked], count)]
     first = np.cumsum(count) - count
     asked = np.add.reduceat(TABLES.length[controls], first)
@@ -84,7 +86,8 @@ def _sound(plain: NDArray[np.uint8], heads: Heads) -> NDArray[np.bool_]:
 def _positions(start: Ints, count: Ints) -> Ints:
     """`start[i], start[i] + 1, ...`, `count[i]` of them, for each i."""
     first = np.cumsum(count) - count
-    return np.arange(int(count.sum())) + np.repeat(start - first, count)
+    positions: Ints = np.arange(int(count.sum())) + np.repeat(start - first, count)
+    return positions
 
 
 class Columns(NamedTuple):
@@ -101,9 +104,11 @@ def columns_of(plain: NDArray[np.uint8], heads: Heads, run: Ints, birth: Ints, t
     Args:
         plain: What they were found in.
         heads: Sound frames, at least one.
-        run, birth, time: For each frame its run, and its head's numbers unwrapped.
+        run: For each frame its run.
+        birth: For each frame the number before its first allocation's, unwrapped.
+        time: For each frame the time at its start, unwrapped.
     """
-    count = heads.count
+    count = heads.events
     first = np.cumsum(count) - count
     controls = plain[_positions(heads.body, count)]
     kind = TABLES.kind[controls]
@@ -113,24 +118,29 @@ def columns_of(plain: NDArray[np.uint8], heads: Heads, run: Ints, birth: Ints, t
     start = np.repeat(heads.end + before, count) - ends
     words = words_of(plain)
 
-    def value(field: int) -> NDArray[np.uint32]:
-        return words[start + TABLES.offset[field][controls]] & TABLES.mask[field][controls]
+    def value(field: int, dtype: type[np.signedinteger | np.unsignedinteger]) -> NDArray[Any]:
+        """A field of all events. Most shapes leave most fields out, so only those that have it are looked at."""
+        found = np.zeros(len(controls), dtype=dtype)
+        has = np.flatnonzero(TABLES.mask[field].astype(bool)[controls])
+        which = controls[has]
+        found[has] = words[start[has] + TABLES.offset[field][which]] & TABLES.mask[field][which]
+        return found
 
     unshift = TABLES.unshift[controls]
-    steps = (value(5) << unshift).view(np.int32) >> unshift
+    steps = (value(5, np.uint32) << unshift).view(np.int32) >> unshift
     return Columns(
         Events(
             kind=kind,
             run=np.repeat(run.astype(np.int32), count),
-            time=_running(value(0).astype(np.int64), time, count, first),
+            time=_running(value(0, np.int64), time, count, first),
             birth=_running((kind == Kind.ALLOC).astype(np.int64), birth, count, first),
-            age=value(4).astype(np.int64),
-            address=_running(
-                steps.astype(np.int64) << np.repeat(heads.shift, count), heads.base, count, first
-            ).view(np.uint64),
-            size=value(3).astype(np.int64),
-            stack=value(1).astype(np.int64),
-            task=value(2).astype(np.int64),
+            age=value(4, np.uint32),
+            address=_running(steps.astype(np.int64) << np.repeat(heads.shift, count), heads.base, count, first).view(
+                np.uint64
+            ),
+            size=value(3, np.int64),
+            stack=value(1, np.uint16),
+            task=value(2, np.int16),
         ),
         TABLES.usual_size[controls],
         TABLES.usual_task[controls],
@@ -141,14 +151,15 @@ def _running(steps: Ints, base: Ints, count: Ints, first: Ints) -> Ints:
     """Sums that begin at `base[i]` with frame i. Wraps as 64-bit numbers do; damaged input raises nothing."""
     sums = np.cumsum(steps)
     before = sums[first] - steps[first]
-    return sums + np.repeat(base - before, count)
+    running: Ints = sums + np.repeat(base - before, count)
+    return running
 
 
 def join_columns(parts: list[Columns]) -> Columns:
     """All parts as one; no part gives no events."""
     if len(parts) == 1:
         return parts[0]
-    types = (np.uint8, np.int32, np.int64, np.int64, np.int64, np.uint64, np.int64, np.int64, np.int64)
+    types = (np.uint8, np.int32, np.int64, np.int64, np.uint32, np.uint64, np.int64, np.uint16, np.int16)
     names = ("kind", "run", "time", "birth", "age", "address", "size", "stack", "task")
     joined = {
         name: np.concatenate([np.zeros(0, dtype=kind), *(getattr(part.events, name) for part in parts)])

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heaptrail.model.stream import Kind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 VERSION = 1  # HT_WIRE_VERSION in agent/include/ht_wire.h
 FRAME_BYTES = 256
@@ -45,7 +47,9 @@ class Shape(NamedTuple):
 def shape_of(control: int) -> Shape | None:
     """The meaning of one control byte, from the bits that SPEC.md draws."""
     if control < 0x80:
-        time, task, stack, size, address = (control >> shift & mask for shift, mask in ((6, 1), (5, 1), (4, 1), (2, 3), (0, 3)))
+        time, task, stack, size, address = (
+            control >> shift & mask for shift, mask in ((6, 1), (5, 1), (4, 1), (2, 3), (0, 3))
+        )
         return Shape(Kind.ALLOC, (time, stack + 1, task, _SIZE_BYTES[size], 0, address + 1))
     if control < 0xC0:
         time, task, stack, age = (control >> shift & mask for shift, mask in ((5, 1), (4, 1), (2, 3), (0, 3)))

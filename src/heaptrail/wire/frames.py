@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from binascii import crc_hqx
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heaptrail.wire.format import FRAME_BYTES, SHORTEST, VERSION
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _TEXT = np.zeros(256, dtype=bool)
 _TEXT[[*range(0x20, 0x7F), *b"\r\n\t\x1b"]] = True
@@ -76,11 +78,15 @@ def split(stretch: bytes, counts: FrameCounts) -> Frames:
     counts.other_versions += int((good & ~current).sum())
     _count_bad(raw, start, end, (~fits) & (size > 0), counts)
     first, last = first[current], last[current] - 2
-    return Frames(plain, first, last, plain[first] & 0x0F)
+    return Frames(plain, first, last, plain[first] & np.uint8(0x0F))
 
 
 def _count_bad(
-    raw: NDArray[np.uint8], start: NDArray[np.int64], end: NDArray[np.int64], bad: NDArray[np.bool_], counts: FrameCounts
+    raw: NDArray[np.uint8],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    bad: NDArray[np.bool_],
+    counts: FrameCounts,
 ) -> None:
     """Console text between two frames is no damage; anything else is."""
     for a, b in zip(start[bad].tolist(), end[bad].tolist(), strict=True):

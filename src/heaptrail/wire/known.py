@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heaptrail.model.stream import Events
 from heaptrail.wire.definitions import read_hello, read_stacks, read_tasks
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from heaptrail.model.stream import Ints, StackDefinition, TaskDefinition
     from heaptrail.wire.definitions import Hello
     from heaptrail.wire.events import Columns
@@ -80,11 +81,11 @@ class Known:
         """Events whose usual sizes and tasks are filled in; -1 where the definition is not known."""
         events = columns.events
         keys = np.array(sorted((run << _STACK_BITS) + number for run, number in self.stacks), dtype=np.int64)
-        rows = _rows(keys, (events.run.astype(np.int64) << _STACK_BITS) + events.stack)
+        rows = _rows(keys, events)
         ordered = [self.stacks[int(key) >> _STACK_BITS, int(key) & 0xFFFF] for key in keys]
         # The last entry, which row -1 finds, stands for what was never defined.
         size = np.array([*(stack.usual_size_bytes for stack in ordered), -1], dtype=np.int64)
-        task = np.array([*(stack.usual_task for stack in ordered), -1], dtype=np.int64)
+        task = np.array([*(stack.usual_task for stack in ordered), -1], dtype=np.int16)
         return Events(
             kind=events.kind,
             run=events.run,
@@ -98,14 +99,15 @@ class Known:
         )
 
 
-def _rows(keys: Ints, wanted: Ints) -> Ints:
-    """The place of each wanted key in the sorted keys, -1 for none."""
-    if len(keys) == 0 or len(wanted) == 0:
-        return np.full(len(wanted), -1, dtype=np.int64)
-    last = int(keys[-1])
-    if last < 1 << (_STACK_BITS + 2):  # the usual case, one run: a table beats the search five times
-        table: NDArray[np.int64] = np.full(last + 1, -1, dtype=np.int64)
-        table[keys] = np.arange(len(keys))
-        return np.where(wanted <= last, table[np.minimum(wanted, last)], -1)
+def _rows(keys: Ints, events: Events) -> Ints:
+    """The place of each event's stack in the sorted keys, -1 for none."""
+    if len(keys) == 0 or len(events) == 0:
+        return np.full(len(events), -1, dtype=np.int64)
+    if events.run[-1] == 0:  # the usual case, one run: a table beats the search five times
+        table: NDArray[np.int64] = np.full(1 << _STACK_BITS, -1, dtype=np.int64)
+        first_run = keys < 1 << _STACK_BITS
+        table[keys[first_run]] = np.flatnonzero(first_run)
+        return table[events.stack]
+    wanted = (events.run.astype(np.int64) << _STACK_BITS) + events.stack
     found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[found] == wanted, found, -1)

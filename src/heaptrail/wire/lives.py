@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heaptrail.model.stream import Ending, Kind, Lifetimes
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from heaptrail.model.stream import Events, Ints
 
 _DENSE = 4
@@ -30,7 +31,6 @@ def lifetimes_of(events: Events) -> Lifetimes:
     hit = block >= 0
     # Backwards, so that of two frees of one block (damaged input) the first is kept.
     died[block[hit][::-1]] = by_age[hit][::-1]
-    matched = int((died >= 0).sum())
 
     size, address = events.size[born], events.address[born]
     moves = np.flatnonzero(events.kind == Kind.REALLOC)
@@ -53,16 +53,19 @@ def _find(events: Events, born: Ints, at: Ints) -> Ints:
     """The allocation that each event of `at` names by its age, -1 where it is not in the stream."""
     if len(born) == 0 or len(at) == 0:
         return np.full(len(at), -1, dtype=np.int64)
-    births = events.birth[born]  # ascending: numbers of a later run are higher than any of an earlier one
+    births, block = events.birth[born], np.arange(len(born))
+    if bool((births[1:] < births[:-1]).any()):  # never as sent; a damaged head that passed its checksum may do it
+        block = np.argsort(births, kind="stable")
+        births = births[block]
     wanted = events.birth[at] - events.age[at]
     first, span = int(births[0]), int(births[-1] - births[0]) + 1
     if span <= _DENSE * len(born) + 1024:
         table = np.full(span, -1, dtype=np.int64)
-        table[births - first] = np.arange(len(born))
+        table[births - first] = block
         inside = (wanted >= first) & (wanted < first + span)
         return np.where(inside, table[np.where(inside, wanted - first, 0)], -1)
     found = np.minimum(np.searchsorted(births, wanted), len(born) - 1)
-    return np.where(births[found] == wanted, found, -1)
+    return np.where(births[found] == wanted, block[found], -1)
 
 
 class _Places:

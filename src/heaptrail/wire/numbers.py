@@ -62,7 +62,7 @@ class Numbering:
         """
         place = np.concatenate((heads.at, np.array([at for at, _ in greetings], dtype=np.int64)))
         event = np.concatenate((heads.event, np.array([number for _, number in greetings], dtype=np.int64)))
-        count = np.concatenate((heads.count, np.zeros(len(greetings), dtype=np.int64)))
+        count = np.concatenate((heads.events, np.zeros(len(greetings), dtype=np.int64)))
         if len(place) == 0:
             return Unwrapped(place, place, place, place, place, self.run)
         order = np.argsort(place, kind="stable")

@@ -1,0 +1,48 @@
+/* ht_stream.h - the agent's own event stream: what it records, also as it happens. Build with -DHT_STREAM=1.
+ *
+ * Begin it once and hand what ht_stream_take gives to a UART, an RTT channel or a file, from a task of low priority. A
+ * line that other text shares needs one zero byte before each frame. Format: SPEC.md, "Wire". Without HT_STREAM all of
+ * this costs nothing: no code, no memory, no load in the hooks.
+ *
+ * RAM: HT_STREAM_FRAMES x 256, HT_STACKS x 8, and some 200 bytes.
+ */
+#ifndef HT_STREAM_H
+#define HT_STREAM_H
+
+#include "ht_wire.h"
+
+#ifndef HT_STREAM
+#define HT_STREAM 0
+#endif
+
+/* Frames that may wait for the reader, one of them filling. Unit: some 40 events, 256 bytes. Range 2..4096. */
+#ifndef HT_STREAM_FRAMES
+#define HT_STREAM_FRAMES 8
+#endif
+#if HT_STREAM_FRAMES < 2 || HT_STREAM_FRAMES > 4096
+#error "HT_STREAM_FRAMES must be 2..4096: one frame fills while another waits for the reader"
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Begin to stream what is recorded from now on; frees of older blocks are sent, too. ht_start begins it anew. */
+void ht_stream_begin(void);
+void ht_stream_end(void);
+
+/* The next frame, ready to send; 0: nothing waits. With `flush` a frame that is not full counts as waiting, too. */
+size_t ht_stream_take(uint8_t frame[HT_WIRE_FRAME_BYTES], bool flush);
+
+/* A moment of the run: kinds in ht_wire.h. */
+void ht_stream_mark(uint8_t kind, uint32_t number);
+
+/* The clock, answered by a port or by the program: a count that wraps, and its rate. The agent's own (weak) answers are
+ * 0, which means that there is none. Called inside the agent's lock. */
+uint32_t ht_port_ticks(void);
+uint32_t ht_port_ticks_per_s(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

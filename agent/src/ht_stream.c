@@ -1,0 +1,132 @@
+/* The agent's tables, as the event stream wants to see them. The contract is in ht_stream.h. */
+#include "ht_stream.h"
+
+#if HT_STREAM
+
+#include "ht_store.h"
+#include "ht_stream_tap.h"
+
+static ht_wire wire;
+static ht_wire_frame frames[HT_STREAM_FRAMES];
+static ht_wire_row rows[HT_STACKS + 1];
+static bool streaming;
+
+__attribute__((weak)) uint32_t ht_port_ticks(void) { return 0; }
+__attribute__((weak)) uint32_t ht_port_ticks_per_s(void) { return 0; }
+
+static uint32_t clip(size_t bytes) { return bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes; }
+
+static size_t stack_of(void *context, uint32_t number, uintptr_t *pcs, size_t max)
+{
+    (void)context;
+    if (number == 0 || number > ht.stack_count) {
+        return 0;
+    }
+    const struct ht_stack *stack = &ht.stacks[number];
+    size_t depth = stack->depth < max ? stack->depth : max;
+    for (size_t i = 0; i < depth; i++) {
+        pcs[i] = HT_SHOWN_ADDRESS(ht.frames[stack->first_frame + i]);
+    }
+    return depth;
+}
+
+static const char *task_of(void *context, uint8_t number, uint32_t *id)
+{
+    (void)context;
+    *id = ht.threads[number <= HT_THREADS ? number : HT_THREADS].id;
+    return number <= HT_THREADS ? ht.threads[number].name : NULL;
+}
+
+static void open_anew(void)
+{
+    const uint8_t *id = NULL;
+    size_t id_bytes = ht_port_build_id(&id);
+    ht_wire_config config = {.frames = frames, .frame_count = HT_STREAM_FRAMES, .rows = rows, .row_count = HT_STACKS + 1,
+                             .ticks_per_s = ht_port_ticks_per_s(), .build_id = id, .build_id_bytes = (uint32_t)id_bytes,
+                             .stack = stack_of, .task = task_of};
+    streaming = ht_wire_open(&wire, &config);
+}
+
+void ht_stream_begin(void)
+{
+    uintptr_t saved = ht_port_lock();
+    open_anew();
+    ht_port_unlock(saved);
+}
+
+void ht_stream_end(void)
+{
+    uintptr_t saved = ht_port_lock();
+    streaming = false;
+    ht_port_unlock(saved);
+}
+
+size_t ht_stream_take(uint8_t frame[HT_WIRE_FRAME_BYTES], bool flush)
+{
+    size_t picked = 0;
+    uintptr_t saved = ht_port_lock();
+    if (streaming) {
+        picked = ht_wire_pick(&wire, frame);
+        if (picked == 0 && flush) {
+            ht_wire_flush(&wire);
+            picked = ht_wire_pick(&wire, frame);
+        }
+    }
+    ht_port_unlock(saved);
+    return picked == 0 ? 0 : ht_wire_seal(frame, picked);
+}
+
+void ht_stream_mark(uint8_t kind, uint32_t number)
+{
+    uintptr_t saved = ht_port_lock();
+    if (streaming) {
+        ht_wire_mark(&wire, kind, number, ht_port_ticks());
+    }
+    ht_port_unlock(saved);
+}
+
+void ht_tap_alloc(uintptr_t address, size_t requested, uint32_t stack, uint32_t thread)
+{
+    if (streaming) {
+        ht_wire_alloc(&wire, address, clip(requested), stack, (uint8_t)thread, ht_port_ticks());
+    }
+}
+
+void ht_tap_failed(size_t requested, uint32_t stack, uint32_t thread)
+{
+    if (streaming) {
+        ht_wire_failed(&wire, clip(requested), stack, (uint8_t)thread, ht_port_ticks());
+    }
+}
+
+void ht_tap_free(uint32_t birth, uint32_t stack)
+{
+    if (streaming) {
+        ht_wire_free(&wire, ht.born - birth, stack, (uint8_t)ht_current_thread(), ht_port_ticks());
+    }
+}
+
+void ht_tap_unknown_free(uintptr_t address)
+{
+    if (streaming) {
+        ht_wire_free_at(&wire, address, 0, (uint8_t)ht_current_thread(), ht_port_ticks());
+    }
+}
+
+void ht_tap_move(uint32_t birth, uintptr_t moved, size_t requested)
+{
+    if (streaming) {
+        ht_wire_realloc(&wire, ht.born - birth, moved, clip(requested), 0, (uint8_t)ht_current_thread(), ht_port_ticks());
+    }
+}
+
+void ht_tap_reset(void)
+{
+    if (streaming) {
+        open_anew();
+    }
+}
+
+#else
+typedef int ht_stream_is_off; /* a translation unit must not be empty */
+#endif
