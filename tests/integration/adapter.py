@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import threading
 import tty
 from typing import TYPE_CHECKING
@@ -62,3 +63,52 @@ class Adapter:
                     os.write(self._master, data)
                 if select.select([self._master], [], [], 0)[0]:
                     self._program.write(os.read(self._master, 4096))
+
+
+class ConsoleServer:
+    """A terminal server: the player's console on a TCP port, for one client at a time, closed and opened again."""
+
+    def __init__(self, program: ProcessTransport) -> None:
+        self._program = program
+        self._stop = threading.Event()
+        self._client: socket.socket | None = None
+        program.open()
+        self._listener = self._listen(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def _listen(port: int) -> socket.socket:
+        return socket.create_server(("127.0.0.1", port), reuse_port=False)
+
+    def drop(self) -> None:
+        """Close the port and whoever is connected."""
+        self._listener.close()
+        if self._client is not None:
+            self._client.close()
+
+    def serve_again(self) -> None:
+        """Open the same port."""
+        self._client = None
+        self._listener = self._listen(self.port)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._program.close()
+        self.drop()
+
+    def _carry(self) -> None:
+        while not self._stop.is_set():
+            data = self._program.read(0.002)
+            with contextlib.suppress(OSError, ValueError):  # closed while it was used
+                if self._client is None and select.select([self._listener], [], [], 0)[0]:
+                    self._client, _ = self._listener.accept()
+                client = self._client
+                if client is None:
+                    continue
+                if data:
+                    client.sendall(data)
+                if select.select([client], [], [], 0)[0] and (typed := client.recv(4096)):
+                    self._program.write(typed)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from integration.adapter import Adapter
+from integration.adapter import Adapter, ConsoleServer
 
 from heaptrail.clock import SystemClock
 from heaptrail.dialects.tina import Tina
@@ -258,6 +258,34 @@ def test_an_adapter_that_is_pulled_and_comes_back_under_its_name(
     assert done.state == "proven"
     assert done.report.boots == 1, "the device was not reset"
     assert [problem.what for problem in done.report.problems].count("gap") == 2
+
+
+def test_a_terminal_server_that_is_closed_and_opened_again(
+    players: dict[str, Path], run: Callable[..., Soaked]
+) -> None:
+    command = f"{players['mended']} --rounds-per-second 200 --speed 0"
+    server = ConsoleServer(ProcessTransport(command, cwd=WORKLOAD.parent))
+    workload = load_workload(WORKLOAD)
+    target = msgspec.structs.replace(workload.target, console=f"socket://127.0.0.1:{server.port}")
+    dropped = []
+
+    def drop(told: SoakProgress, _: Transport) -> None:
+        if told.done >= 30 and not dropped:
+            dropped.append(told)
+            server.drop()
+
+    def serve(news: str) -> None:
+        if "waiting for it to come back" in news:
+            server.serve_again()
+
+    try:
+        done = run(msgspec.structs.replace(workload, target=target), "rate < 40 B/cycle", drop, serve)
+    finally:
+        server.close()
+
+    assert done.outcome.error is None
+    assert (done.outcome.lost, done.outcome.reboots) == (1, 0)
+    assert done.state == "proven"
 
 
 class RunningSoak:
