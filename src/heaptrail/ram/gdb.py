@@ -34,20 +34,29 @@ _RETRIES = 3
 
 
 class _Cpu(NamedTuple):
-    """Where the stack pointer is in a `g` packet, and how many registers of which size precede the others."""
+    """Where these are in a `g` packet, and how many registers of a word precede the others."""
 
     stack_pointer: int
+    program_counter: int
     registers: int
+
+
+class _Breakpoint(NamedTuple):
+    """A breakpoint that is set: the function, its address, and the packet's words behind `Z` or `z`."""
+
+    function: str
+    address: int
+    words: bytes
 
 
 # The order of `g` without a target description: gdb's own for each CPU.
 _CPUS = {
-    "arm": _Cpu(13, 16),
-    "riscv32": _Cpu(2, 33),
-    "riscv64": _Cpu(2, 33),
-    "aarch64": _Cpu(31, 33),
-    "x86_64": _Cpu(7, 17),
-    "x86": _Cpu(4, 9),
+    "arm": _Cpu(13, 15, 16),
+    "riscv32": _Cpu(2, 32, 33),
+    "riscv64": _Cpu(2, 32, 33),
+    "aarch64": _Cpu(31, 32, 33),
+    "x86_64": _Cpu(7, 16, 17),
+    "x86": _Cpu(4, 8, 9),
 }
 
 
@@ -73,6 +82,7 @@ class GdbTarget:
         self._firmware = firmware
         self._clock = clock
         self._halted_since: float | None = None
+        self._breakpoint: _Breakpoint | None = None
         self._buffer = b""
         self._packet_bytes = _DEFAULT_PACKET
         try:
@@ -98,6 +108,9 @@ class GdbTarget:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if self._breakpoint is not None and kind is None:
+                self._stand()
+                self._ask(b"z" + self._breakpoint.words)
             self._send(b"D")  # detach: the target runs on
         except TargetError:
             pass
@@ -113,10 +126,7 @@ class GdbTarget:
         Raises:
             TargetError: The server does not answer, or refuses memory that the ELF says is there.
         """
-        if self._halted_since is None:
-            self._socket.sendall(b"\x03")
-            self._halted_since = self._clock.monotonic()
-            self._wait_for_stop()
+        self._stand()
         registers = self._registers()
         pieces = [self._copy(first, end) for first, end in self._firmware.writable]
         pieces += self._outer_stacks(registers, [(piece.address, piece.end) for piece in pieces])
@@ -129,41 +139,56 @@ class GdbTarget:
     def run_to(self, function: str) -> None:
         """Let the target run until it calls `function`, and leave it halted there.
 
+        The breakpoint stays, so that after an image the target runs on to the very next call and waits there.
+
         Raises:
             UsageError: The ELF has no such function.
             TargetError: The server sets no breakpoint, or the function is not called in ten minutes.
         """
+        if self._breakpoint is None or self._breakpoint.function != function:
+            self._stand()
+            self._arm(function)
+        if self._halted_since is not None:
+            self._go()
+        self._socket.settimeout(_STOP_TIMEOUT_S)
+        self._wait_for_stop()
+        self._socket.settimeout(_TIMEOUT_S)
+        self._halted_since = self._clock.monotonic()
+
+    def _arm(self, function: str) -> None:
         address = self._firmware.function(function)
         if address is None:
             raise UsageError(
                 f"--cycle-at {function}: {self._firmware.name} has no function of this name",
                 try_this="the name as the linker has it (`nm`)",
             )
-        width = b"2" if self._firmware.image.arch == "arm" else b"4"
-        where = b"%x,%s" % (address, width)
-        if self._halted_since is None:
-            self._socket.sendall(b"\x03")
-            self._halted_since = self._clock.monotonic()
-            self._wait_for_stop()
-        self._step_off(address)
-        kind = next((kind for kind in (b"1", b"0") if self._ask(b"Z" + kind + b"," + where) == b"OK"), None)
+        where = b",%x,%s" % (address, b"2" if self._firmware.image.arch == "arm" else b"4")
+        kind = next((kind for kind in (b"1", b"0") if self._ask(b"Z" + kind + where) == b"OK"), None)
         if kind is None:
             raise TargetError(
                 f"{self._name} sets no breakpoint at {function} ({format_address(address)})",
                 try_this="--every SECONDS instead of --cycle-at",
             )
-        self._send(b"c")
-        self._socket.settimeout(_STOP_TIMEOUT_S)
-        self._wait_for_stop()
-        self._socket.settimeout(_TIMEOUT_S)
-        self._halted_since = self._clock.monotonic()
-        self._ask(b"z" + kind + b"," + where)
+        self._breakpoint = _Breakpoint(function, address, kind + where)
 
-    def _step_off(self, address: int) -> None:
-        """One step where the target stands on the breakpoint's place, so that it does not stop there at once."""
-        pc = next((r.values[-1] for r in self._registers() if address in (v & ~1 for v in r.values)), None)
-        if pc is not None:
-            self._send(b"s")
+    def _go(self) -> None:
+        """Run on; from a breakpoint by way of one step without it, or it would stop there at once."""
+        cpu, at = _CPUS.get(self._firmware.image.arch), self._breakpoint
+        if at is not None and cpu is not None:
+            registers = self._registers()
+            if registers and registers[0].values[cpu.program_counter] & ~1 == at.address:
+                self._ask(b"z" + at.words)
+                self._send(b"s")
+                self._wait_for_stop()
+                self._ask(b"Z" + at.words)
+        self._send(b"c")
+        self._halted_since = None
+
+    def _stand(self) -> None:
+        """Halt the target if it runs."""
+        if self._halted_since is None:
+            self._socket.sendall(b"\x03")
+            self._halted_since = self._clock.monotonic()
             self._wait_for_stop()
 
     def _halt(self) -> None:
@@ -178,10 +203,10 @@ class GdbTarget:
                 raise TargetError(f"{self._name}: the program ended", try_this="start it again")
 
     def _resume(self) -> float:
+        """Run on, and say for how long it stood."""
         assert self._halted_since is not None, "it was halted before it was read"
-        self._send(b"c")
         halted = self._clock.monotonic() - self._halted_since
-        self._halted_since = None
+        self._go()
         return halted
 
     def _registers(self) -> list[Registers]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from heaptrail.ram.intervals import Interval
 
 
+_SMALLEST_ALIAS_BIT = 12
+_PROBE_BYTES = 4_096
+
+
 class Piece(NamedTuple):
     """Bytes as they lie in memory from `address` on."""
 
@@ -94,3 +98,23 @@ class Memory:
     def word(self, address: int) -> int | None:
         """The pointer-sized number at `address`, None where the image does not hold it."""
         return self.number(address, self.word_bytes)
+
+
+def alias_distance(memory: Memory, original: Interval) -> int | None:
+    """How far away the same memory shows a second time, None where it does not.
+
+    Some CPUs' buses map memory at two addresses, and core files hold both. Such a copy must not be scanned: in one of
+    RAM nobody knows the dead parts of the stacks, and one of code is full of words that look like pointers. Looked for
+    at distances of powers of two, which is how address lines are left undecoded.
+    """
+    first, end = original
+    probe = memory.read(first, min(_PROBE_BYTES, end - first))
+    if probe is None or not any(probe):
+        return None
+    for bit in range(_SMALLEST_ALIAS_BIT, 8 * memory.word_bytes):
+        for distance in (1 << bit, -(1 << bit)):
+            if memory.read(first + distance, len(probe)) != probe:
+                continue
+            if memory.read(first + distance, end - first) == memory.read(first, end - first):
+                return distance
+    return None

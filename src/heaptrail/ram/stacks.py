@@ -61,7 +61,7 @@ class Stacks(msgspec.Struct, frozen=True):
 
 
 def find_stacks(
-    firmware: Firmware, tasks: Iterable[TaskStack], registers: Iterable[Registers], live: Sequence[LiveBlock]
+    firmware: Firmware, tasks: Iterable[TaskStack], registers: Sequence[Registers], live: Sequence[LiveBlock]
 ) -> Stacks:
     """The stacks of tasks, and those that a CPU's or a thread's stack pointer is in.
 
@@ -77,7 +77,11 @@ def find_stacks(
         if around is None:
             continue
         first, end = around if task.stack_first is None else (task.stack_first, around[1])
-        pointer = task.stack_pointer
+        pointer = task.stack_pointer if task.state != "running" else None
+        # Stopped in the midst of a context switch a CPU may still be on the stack of a task that is no longer running.
+        on_it = [cpu.stack_pointer for cpu in registers if first <= cpu.stack_pointer < end]
+        if on_it:
+            pointer = min(on_it if pointer is None else (*on_it, pointer))
         sound = pointer is not None and first <= pointer < end
         found[first] = Stack(task.name, first, end, pointer if sound else None)
     for cpu in registers:

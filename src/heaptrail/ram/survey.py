@@ -14,6 +14,7 @@ from heaptrail.ram.heaps.places import BUILD_ADVICE
 from heaptrail.ram.images import Image
 from heaptrail.ram.intervals import Interval, total, without
 from heaptrail.ram.kernels import TaskList, TaskStack
+from heaptrail.ram.memory import alias_distance
 from heaptrail.ram.reach import MASKED, UNREACHABLE, Reach, Roots, find_reach
 from heaptrail.ram.stacks import Stacks, find_stacks
 from heaptrail.registry import resolve
@@ -29,6 +30,7 @@ _AGENT_MARK = "ht_on_malloc"
 _AGENT_TABLES = ("ht", "ht_*")
 """This project's agent keeps its records in these; they point to every block that it tracks."""
 _CODE_SAMPLE_BYTES = 65_536
+_CODE_SECTIONS_SAMPLED = 16
 _CODE_MAY_DIFFER = 0.02
 """Share of code bytes that breakpoints and patched literals may have changed."""
 
@@ -110,6 +112,7 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
     problems += [("corrupt", item.text) for item in heap.corrupt]
     found = _tasks(firmware, image)
     problems += [("kernel", text) for text in found.problems]
+    aliases = _aliases(image.memory, firmware, place.arenas)
     stacks = find_stacks(firmware, found.tasks, image.registers, heap.live)
     tables = _excluded(firmware, question)
     _tell_excluded(tables, problems)
@@ -117,13 +120,13 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
         memory=tuple(without(image.memory.intervals, firmware.readable_only)),
         heap=place.arenas,
         untrusted=heap.untrusted,
-        excluded=(*stacks.dead, *(interval for _, interval in tables)),
+        excluded=(*stacks.dead, *aliases, *(interval for _, interval in tables)),
         doubtful=tuple(stacks.doubtful),
         registers=image.registers,
         kept=question.keep,
     )
     missing = total(without(without(firmware.writable, image.memory.intervals), place.arenas))
-    _tell_missing(image, missing, found, problems)
+    _tell_missing(image, missing, found, stacks, problems)
     problems += [("image", note) for note in image.notes]
     return Survey(
         image=image,
@@ -154,13 +157,13 @@ def _tasks(firmware: Firmware, image: Image) -> TaskList:
     for name in KERNELS:
         kernel: type[Kernel] = resolve(KERNELS, name, kind="kernel")
         if kernel.recognise(firmware):
-            return kernel().tasks(firmware, image.memory, image.registers)
+            return kernel().tasks(firmware, image.memory)
     return TaskList(tasks=())
 
 
 def _check_code(memory: Memory, firmware: Firmware, question: Question, problems: list[tuple[str, str]]) -> None:
     """Where the image holds the program's code it must be the ELF's."""
-    for first, end in firmware.code_sections():
+    for first, end in firmware.code_sections()[:_CODE_SECTIONS_SAMPLED]:
         count = min(end - first, _CODE_SAMPLE_BYTES)
         there, ours = memory.read(first, count), firmware.constant(first, count)
         if there is None or ours is None:
@@ -176,6 +179,17 @@ def _check_code(memory: Memory, firmware: Firmware, question: Question, problems
             raise EvidenceError(sentence, try_this=BUILD_ADVICE + "; or --allow-mismatch to go on with a warning")
         problems.append(("elf_mismatch", sentence))
         return
+
+
+def _aliases(memory: Memory, firmware: Firmware, arenas: tuple[Interval, ...]) -> list[Interval]:
+    """Where the program's memory shows a second time: its RAM as the heap does, its constants as its code does."""
+    pairs = [(arenas[0], firmware.writable), *((code, firmware.readable_only) for code in firmware.code_sections()[:1])]
+    found = []
+    for original, sections in pairs:
+        distance = alias_distance(memory, original)
+        if distance is not None:
+            found += [(first + distance, end + distance) for first, end in sections]
+    return found
 
 
 def _excluded(firmware: Firmware, question: Question) -> list[tuple[str, Interval]]:
@@ -215,7 +229,7 @@ def _tell_excluded(tables: list[tuple[str, Interval]], problems: list[tuple[str,
         problems.append(("excluded", text))
 
 
-def _tell_missing(image: Image, missing: int, found: TaskList, problems: list[tuple[str, str]]) -> None:
+def _tell_missing(image: Image, missing: int, found: TaskList, stacks: Stacks, problems: list[tuple[str, str]]) -> None:
     if missing:
         text = (
             f"{image.name} lacks {format_bytes(missing)} of the memory that the program may write; a pointer may be "
@@ -231,7 +245,7 @@ def _tell_missing(image: Image, missing: int, found: TaskList, problems: list[tu
             "frames may hide lost blocks"
         )
         problems.append(("stacks_whole", text))
-    unknown = sum(1 for task in found.tasks if task.stack_pointer is None)
+    unknown = len(stacks.doubtful)
     if unknown:
         text = (
             f"the stack pointer of {plural(unknown, 'running task')} is unknown: the whole stack was scanned, and "

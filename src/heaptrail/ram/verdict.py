@@ -220,6 +220,14 @@ def confirmed(report: Report, found: Survey, firmware: Firmware, *, images: int)
         return msgspec.structs.replace(
             kept, verdict="leak", headline=headline, reasons=(headline, *reasons, *report.reasons)
         )
+    if report.verdict == "no_leak" and lost and found.conclusive:
+        headline = (
+            f"Inconclusive: nothing grows over these images, but nothing points to {_lost_words(lost)}, lost once or "
+            f"before the first image."
+        )
+        return msgspec.structs.replace(
+            kept, verdict="inconclusive", headline=headline, reasons=(headline, *reasons, *report.reasons)
+        )
     first = reasons[0] if images == 1 else (report.reasons[0] if report.reasons else reasons[0])
     headline = report.headline or f"Inconclusive: {first[:1].lower()}{first[1:]}"
     return msgspec.structs.replace(kept, headline=headline, reasons=(*report.reasons, *reasons))

@@ -193,3 +193,18 @@ def test_a_stripped_elf_is_refused(make_board: MakeBoard, tmp_path: Path) -> Non
 
     with pytest.raises(EvidenceError, match="no symbol table"):
         Firmware(tmp_path / "firmware.elf", DEFAULT_LIMITS)
+
+
+def test_lost_blocks_that_are_no_longer_added_to_are_neither_a_leak_nor_none(
+    make_board: MakeBoard, make_heap: MakeHeap
+) -> None:
+    """The workload may have stopped before the first image."""
+    boards = [board_with(make_board, make_heap, rounds=100 * n, lost=40) for n in range(1, 9)]
+    firmware = boards[-1].firmware()
+    terms = JudgeSettings(tolerate_bytes_per_cycle=10_000)
+
+    taken = examine([board.image() for board in boards], firmware, Question(), CycleRule(counter="rounds"))
+    found = report_on(taken, firmware, terms, options={})
+
+    assert found.verdict == "inconclusive"
+    assert "lost once or before the first image" in found.headline

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from heaptrail.ram.heaps import LiveBlock
 from heaptrail.ram.intervals import holds, joined, total, within, without
@@ -267,6 +268,23 @@ def test_intervals_are_sets_of_addresses(first: list[tuple[int, int]], second: l
     assert members(within(first, second)) == members(first) & members(second)
     assert total(joined(first)) == len(members(first))
     assert {at for at in range(61) if holds(joined(first), at)} == members(first)
+
+
+def test_memory_that_shows_twice_is_scanned_once(make_board: MakeBoard, make_heap: MakeHeap) -> None:
+    """In a bus's second view of RAM nobody would know the dead parts of the stacks."""
+    board = make_board()
+    heap = make_heap(board, 0x800)
+    in_dead_frame, stack = heap.alloc(24), heap.alloc(256)
+    heap.finish()
+    board.poke(stack + 64, in_dead_frame)
+    board.variable("task_stack", stack)
+    image = board.image(registers=(Registers(CPU, (stack + 100,), stack + 100),))
+    (piece,) = image.memory.pieces
+    twice = Memory([piece, piece._replace(address=piece.address + 0x40_0000)], order="<", word_bytes=4)
+
+    found = survey(structs.replace(image, memory=twice), board.firmware(), Question())
+
+    assert states(found)[in_dead_frame] == UNREACHABLE
 
 
 def test_a_stack_of_unknown_live_part_only_masks(make_board: MakeBoard, make_heap: MakeHeap) -> None:

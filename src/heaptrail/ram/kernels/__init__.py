@@ -8,7 +8,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from heaptrail.ram.firmware import Firmware
-    from heaptrail.ram.memory import Memory, Registers
+    from heaptrail.ram.memory import Memory
 
 
 class TaskStack(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +20,8 @@ class TaskStack(msgspec.Struct, frozen=True, kw_only=True):
         state: `running`, `ready`, `blocked`, `suspended` or `deleted`.
         priority: None where unknown.
         number: The kernel's number of the task, None where unknown.
-        stack_pointer: Where the live part begins (stacks grow down): the saved one, or the live one of a running task;
-            None where it is unknown.
+        stack_pointer: Where the live part begins (stacks grow down), as the task saved it last: of a running task it is
+            out of date, and only shows which stack it has. None where it is unknown.
         stack_first: The lowest address of the stack, None where unknown.
     """
 
@@ -51,6 +51,6 @@ class Kernel(Protocol):
         """Whether the ELF's symbols are those of this kernel."""
         ...
 
-    def tasks(self, firmware: Firmware, memory: Memory, registers: tuple[Registers, ...]) -> TaskList:
+    def tasks(self, firmware: Firmware, memory: Memory) -> TaskList:
         """Every task that the kernel knows."""
         ...

@@ -17,7 +17,7 @@ from heaptrail.units import format_address, plural
 
 if TYPE_CHECKING:
     from heaptrail.ram.firmware import Firmware
-    from heaptrail.ram.memory import Memory, Registers
+    from heaptrail.ram.memory import Memory
 
 _CURRENT = ("pxCurrentTCBs", "pxCurrentTCB")  # several cores, one core
 _LISTS: tuple[tuple[str, str], ...] = (
@@ -56,7 +56,7 @@ class FreeRtosKernel:
         """The list of ready tasks and the current task."""
         return firmware.variable("pxReadyTasksLists") is not None and any(firmware.variable(c) for c in _CURRENT)
 
-    def tasks(self, firmware: Firmware, memory: Memory, registers: tuple[Registers, ...]) -> TaskList:
+    def tasks(self, firmware: Firmware, memory: Memory) -> TaskList:
         """Tasks in the order of the kernel's lists, the running ones first."""
         offsets, known = _offsets(firmware)
         problems: list[str] = []
@@ -65,7 +65,6 @@ class FreeRtosKernel:
                 f"{firmware.name} has no debug information for the kernel's lists; the default layout is assumed"
             )
         found: dict[int, str] = dict.fromkeys(_running(firmware, memory), "running")
-        running = len(found)
         for name, state in _LISTS:
             symbol = firmware.variable(name)
             if symbol is None:
@@ -77,41 +76,25 @@ class FreeRtosKernel:
                     found.setdefault(owner, state)
                 problems += [problem] if problem else []
         _check_count(firmware, memory, len(found), problems)
-        tasks = [
-            _task(memory, address, state, offsets, registers if running else ())
-            for address, state in list(found.items())[:_MAX_TASKS]
-        ]
+        tasks = [_task(memory, address, state, offsets) for address, state in list(found.items())[:_MAX_TASKS]]
         return TaskList(tasks=tuple(tasks), problems=tuple(dict.fromkeys(problems)))
 
 
-def _task(memory: Memory, address: int, state: str, offsets: _Offsets, registers: tuple[Registers, ...]) -> TaskStack:
+def _task(memory: Memory, address: int, state: str, offsets: _Offsets) -> TaskStack:
     word = memory.word_bytes
     first = memory.word(address + offsets.stack) if offsets.stack is not None else None
     saved = memory.word(address + offsets.top_of_stack)
     raw = memory.read(address + offsets.name, _NAME_BYTES) if offsets.name is not None else None
     label = (raw or b"").split(b"\0")[0].decode("utf-8", "replace")
-    pointer = saved
-    if state == "running":  # what was saved is from before it ran
-        pointer = _live_pointer(first, registers)
     return TaskStack(
         name=label or f"task at {format_address(address)}",
         control_block=address,
         state=state,
         priority=memory.number(address + offsets.priority, word) if offsets.priority is not None else None,
         number=memory.number(address + offsets.number, word) if offsets.number is not None else None,
-        stack_pointer=pointer or None,
+        stack_pointer=saved or None,
         stack_first=first or None,
     )
-
-
-def _live_pointer(first: int | None, registers: tuple[Registers, ...]) -> int | None:
-    """The live stack pointer that belongs to a running task's stack: the nearest one above its lowest address.
-
-    A CPU that was stopped in an interrupt has the interrupt's stack pointer, which is in no task's stack. Whether a
-    pointer is really in this stack is checked against the stack's block by the caller (`stacks`).
-    """
-    candidates = [r.stack_pointer for r in registers if r.stack_pointer and (first is None or r.stack_pointer >= first)]
-    return min(candidates, default=None)
 
 
 def _running(firmware: Firmware, memory: Memory) -> list[int]:
