@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "watch": "Show a device's heap live while somebody else drives it.",
     "read": "Report on any console log or capture.",
     "parse": "Print what a log says, one JSON object a line.",
+    "trace": "Report on an event stream: who lives how long, who frees.",
     "ram": "Report from RAM images which blocks nothing points to.",
     "render": "Show a saved report in another format.",
     "diff": "Compare two runs: leaks gone, new, grown.",

@@ -36,7 +36,7 @@ class CaptureInfo(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    format: Literal["cast", "text", "image"]
+    format: Literal["cast", "text", "image", "stream"]
     bytes_read: int
     lines: int
     dialects: tuple[str, ...] = ()

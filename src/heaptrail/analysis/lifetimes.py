@@ -1,0 +1,248 @@
+"""Judging from whole lives: each site's blocks, from birth to death, over the cycles of a run.
+
+A listing shows who lives; a history shows who should have died. A site leaks when blocks born in many different cycles
+outlive everything that the site ever freed while the workload ran, and such blocks still arrive in the end. What its
+teardown frees is held until teardown. Blocks whose frees may have been lost on the way accuse nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heaptrail.model.stream import Ending, Kind, MarkKind
+from heaptrail.model.verdict import Interval, SiteVerdict, UpperBound, Verdict
+from heaptrail.units import plural
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from heaptrail.model.observations import RawFrame
+    from heaptrail.model.stream import Ints, Stream
+    from heaptrail.model.verdict import JudgeSettings, SiteClass
+
+_MIN_CYCLES = 6
+"""Different cycles in which a leak's blocks were born, and cycles that a verdict needs: one event is never a leak."""
+_LATE_SHARE = 1 / 3
+"""A leak still arrives in this last part of the cycles; what does not has stopped growing."""
+_TEARDOWN_SHARE = 0.9
+_SIZES_KEPT = 8
+_ADDRESSES_KEPT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Freer:
+    """A stack that freed blocks of a site; `times` over the whole run, `while_running` before its stop."""
+
+    frames: tuple[RawFrame, ...]
+    times: int
+    while_running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The verdict, and for each of its sites who freed its blocks, most first."""
+
+    verdict: Verdict
+    freers: tuple[tuple[Freer, ...], ...]
+    cycles: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """The last run of the device, with the positions that divide it."""
+
+    stream: Stream
+    number: int
+    cycle_marks: Ints
+    stop: int
+    cycles: int
+
+    def cycle_of(self, position: Ints) -> Ints:
+        """Cycles completed before these events."""
+        return np.searchsorted(self.cycle_marks, position).astype(np.int64)
+
+
+def judge_histories(stream: Stream, settings: JudgeSettings) -> Histories:
+    """Judge the last run of a stream.
+
+    Args:
+        stream: The events and their lives.
+        settings: The user's terms; `warmup_cycles` at the start prove nothing, and the bound's confidence and largest
+            single loss are used where nothing leaks.
+    """
+    run = _last_run(stream)
+    found: list[tuple[SiteVerdict, tuple[Freer, ...]]] = []
+    lives = stream.lifetimes
+    mine = np.flatnonzero(stream.events.run[lives.born] == run.number)
+    stacks = stream.events.stack[lives.born[mine]]
+    order = np.argsort(stacks, kind="stable")
+    edges = np.flatnonzero(np.diff(stacks[order], prepend=-1))
+    for rows in np.split(mine[order], edges[1:]) if len(mine) else []:
+        judged = _site(run, rows, settings)
+        if judged is not None:
+            found.append(judged)
+    sites = tuple(site for site, _ in found)
+    return Histories(_verdict(run, sites, settings), tuple(freers for _, freers in found), run.cycles)
+
+
+def _last_run(stream: Stream) -> _Run:
+    events = stream.events
+    number = int(events.run[-1]) if len(events) else 0
+    marks = np.flatnonzero((events.kind == Kind.MARK) & (events.run == number))
+    cycle_marks = marks[events.task[marks] == MarkKind.CYCLE]
+    stops = marks[events.task[marks] == MarkKind.WORKLOAD_STOP]
+    stop = int(stops[-1]) if len(stops) else len(events)
+    if len(cycle_marks) and not len(stops):
+        stop = int(cycle_marks[-1])  # what comes behind the last round is its teardown, as far as anyone knows
+    return _Run(stream, number, cycle_marks, stop, int((cycle_marks <= stop).sum()))
+
+
+def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, tuple[Freer, ...]] | None:
+    """One site's verdict, None where nothing of it lived at the stop."""
+    lives, events = run.stream.lifetimes, run.stream.events
+    rows = rows[lives.born[rows] <= run.stop]
+    died = lives.died[rows]
+    unseen = lives.ending[rows] == Ending.UNSEEN
+    living = rows[~unseen & ((died < 0) | (died > run.stop))]
+    if len(living) == 0:
+        return None
+    freed = rows[(died >= 0) & (died <= run.stop)]
+    ages = run.cycle_of(lives.died[freed]) - run.cycle_of(lives.born[freed])
+    oldest_death = int(ages.max()) if len(ages) else 0
+    born = run.cycle_of(lives.born[living])
+    old = living[(run.cycles - born > oldest_death + 1) & (born >= settings.warmup_cycles)]
+    torn_down = int((lives.died[living] > run.stop).sum())
+    site_class, evidence = _classify(run, old, living, torn_down=torn_down, oldest_death=oldest_death, total=len(rows))
+    known = lives.size[living]
+    known = known[known >= 0]
+    live_bytes = int(known.sum())
+    growing = site_class in ("leak", "held_until_teardown")
+    span = max(run.cycles - settings.warmup_cycles, 1)
+    per_cycle = len(old) / max(span - oldest_death - 1, 1) if growing else None
+    mean = live_bytes / len(known) if len(known) else None
+    stack = run.stream.stacks.get((run.number, int(events.stack[lives.born[rows[0]]])))
+    site = SiteVerdict(
+        frames=stack.frames if stack is not None else (),
+        site_class=site_class,
+        live_blocks=len(living),
+        live_bytes=live_bytes,
+        size_kind="requested",
+        sizes_bytes=tuple(np.unique(known)[:_SIZES_KEPT].tolist()),
+        per_cycle_blocks=per_cycle,
+        per_cycle_bytes=per_cycle * mean if per_cycle is not None and mean is not None else None,
+        counts=_counts(run, rows, unseen),
+        tasks=_tasks(run, living),
+        addresses=tuple(lives.address[living][:_ADDRESSES_KEPT].tolist()),
+        freed_at_teardown=torn_down,
+        evidence=evidence,
+    )
+    return site, _freers(run, rows)
+
+
+def _classify(
+    run: _Run, old: Ints, living: Ints, *, torn_down: int, oldest_death: int, total: int
+) -> tuple[SiteClass, tuple[str, ...]]:
+    births = run.cycle_of(run.stream.lifetimes.born[old])
+    different = len(np.unique(births))
+    longest = (
+        f"the oldest block that this site freed before the stop was {plural(oldest_death, 'cycle')} old"
+        if total > len(living)
+        else "none was freed before the stop"
+    )
+    late = int((births >= run.cycles - max(run.cycles * _LATE_SHARE, oldest_death + 2)).sum())
+    if different >= _MIN_CYCLES and late:
+        told = f"{plural(len(old), 'block')} born in {different} different cycles lived at the stop after "
+        told += f"{plural(run.cycles, 'cycle')}; {longest}, and such blocks still arrived."
+        return _growing(run, told, old, living, torn_down)
+    if run.cycles < _MIN_CYCLES:
+        return "undecided", (f"The stream holds {plural(run.cycles, 'cycle')}: too few to see growth.",)
+    return _settled(run, len(old), different, longest, late=late > 0)
+
+
+def _growing(run: _Run, told: str, old: Ints, living: Ints, torn_down: int) -> tuple[SiteClass, tuple[str, ...]]:
+    if len(old) <= run.stream.counts.lost_events:
+        lost = plural(run.stream.counts.lost_events, "event")
+        return "undecided", (told, f"But {lost} never arrived, and frees of these blocks may be among them.")
+    rest = plural(len(living) - torn_down, "block")
+    after = f"Freed after the stop: {plural(torn_down, 'block')}; never: {rest}."
+    torn = torn_down >= _TEARDOWN_SHARE * len(living)
+    return "held_until_teardown" if torn else "leak", (told, after)
+
+
+def _settled(run: _Run, old: int, different: int, longest: str, *, late: bool) -> tuple[SiteClass, tuple[str, ...]]:
+    if old == 0:
+        return "in_flight", (f"Its blocks at the stop were young; {longest}.",)
+    if different <= 2:
+        return "one_time", (f"All of its old blocks were born in {plural(different, 'cycle')} of the run.",)
+    if late:
+        return "undecided", (f"Old blocks were born in {different} different cycles: too few to decide.",)
+    return "bounded", (f"No block that stayed was born in the last third of {plural(run.cycles, 'cycle')}.",)
+
+
+def _counts(run: _Run, rows: Ints, unseen: NDArray[np.bool_]) -> tuple[tuple[int | None, int], ...]:
+    """Live blocks at a few cycle ends, from births and deaths; blocks that ended unseen are left out."""
+    lives = run.stream.lifetimes
+    rows = rows[~unseen]
+    marks = run.cycle_marks[run.cycle_marks <= run.stop]
+    at = np.unique(np.linspace(0, len(marks) - 1, min(len(marks), 12)).astype(np.int64)) if len(marks) else marks
+    died = np.sort(lives.died[rows][lives.died[rows] >= 0])
+    live = np.searchsorted(np.sort(lives.born[rows]), marks[at]) - np.searchsorted(died, marks[at])
+    return tuple((int(cycle) + 1, int(count)) for cycle, count in zip(at, live, strict=True))
+
+
+def _tasks(run: _Run, living: Ints) -> tuple[str, ...]:
+    numbers, counts = np.unique(run.stream.events.task[run.stream.lifetimes.born[living]], return_counts=True)
+    known = [run.stream.tasks.get((run.number, int(number))) for number in numbers[np.argsort(-counts, kind="stable")]]
+    return tuple(dict.fromkeys(task.name for task in known if task is not None and task.name))
+
+
+def _freers(run: _Run, rows: Ints) -> tuple[Freer, ...]:
+    died = run.stream.lifetimes.died[rows]
+    died = died[died >= 0]
+    numbers, inverse = np.unique(run.stream.events.stack[died], return_inverse=True)
+    total = np.bincount(inverse, minlength=len(numbers))
+    early = np.bincount(inverse[died <= run.stop], minlength=len(numbers))
+    found = []
+    for place in np.argsort(-total, kind="stable").tolist():
+        stack = run.stream.stacks.get((run.number, int(numbers[place])))
+        found.append(Freer(stack.frames if stack else (), int(total[place]), int(early[place])))
+    return tuple(found)
+
+
+def _verdict(run: _Run, sites: tuple[SiteVerdict, ...], settings: JudgeSettings) -> Verdict:
+    growing = [site for site in sites if site.site_class in ("leak", "held_until_teardown")]
+    undecided = [site for site in sites if site.site_class == "undecided"]
+    cycles = plural(run.cycles, "cycle")
+    lost = run.stream.counts.lost_events + run.stream.counts.cut_events
+    if growing:
+        rate = sum(site.per_cycle_bytes or 0.0 for site in growing)
+        reason = f"Blocks of {plural(len(growing), 'site')} outlive the cycles that allocate them, over {cycles}."
+        return Verdict(
+            verdict="leak",
+            reasons=(reason,),
+            rate_bytes_per_cycle=Interval(low=None, estimate=rate, high=None),
+            sites=sites,
+        )
+    if run.cycles < _MIN_CYCLES:
+        reason = f"The stream holds {cycles}, and growth needs {_MIN_CYCLES}: mark the end of each with ht_stream_mark."
+        return Verdict(verdict="inconclusive", reasons=(reason,), sites=sites)
+    if undecided or lost:
+        reason = (
+            f"{plural(lost, 'event')} of the stream are missing, and a leak may hide in them."
+            if lost
+            else f"{plural(len(undecided), 'site')} kept blocks of several cycles; more cycles would decide."
+        )
+        return Verdict(verdict="inconclusive", reasons=(reason,), sites=sites)
+    # No loss in n cycles: with this confidence fewer than -ln(1 - confidence) / n of them lose a block (rule of three).
+    share = min(1.0, -math.log(1 - settings.confidence) / run.cycles)
+    bound = UpperBound(
+        bytes_per_cycle=share * settings.largest_single_loss_bytes,
+        confidence=settings.confidence,
+        largest_single_loss_bytes=settings.largest_single_loss_bytes,
+    )
+    reason = f"Every block that {cycles} allocated was freed, was young, or belongs to a site that stopped growing."
+    return Verdict(verdict="no_leak", reasons=(reason,), upper_bound=bound, sites=sites)

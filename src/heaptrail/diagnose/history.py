@@ -1,0 +1,126 @@
+"""An event stream and symbols in, a frozen report out: the same report as a capture's, from whole lives.
+
+What only a history can say stands first in a finding's evidence: who allocates each cycle, and who alone frees.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from heaptrail.analysis.lifetimes import judge_histories
+from heaptrail.diagnose.findings import findings_of
+from heaptrail.diagnose.sentences import base_name, headline
+from heaptrail.errors import EvidenceError
+from heaptrail.model.evidence import CaptureInfo, Evidence
+from heaptrail.model.report import Provenance, Report, ReportProblem
+from heaptrail.symbols.wrappers import name_site
+from heaptrail.units import format_address, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from heaptrail.analysis.lifetimes import Freer
+    from heaptrail.model.observations import RawFrame
+    from heaptrail.model.stream import Stream
+    from heaptrail.model.verdict import JudgeSettings, SiteVerdict
+    from heaptrail.symbols import Symbolizer
+
+
+def diagnose_stream(
+    stream: Stream,
+    name: str,
+    symbolizer: Symbolizer,
+    settings: JudgeSettings,
+    *,
+    versions: Mapping[str, str],
+    options: Mapping[str, str],
+    allow_mismatch: bool = False,
+) -> Report:
+    """The report on one stream.
+
+    Args:
+        stream: What was decoded.
+        name: The file's name, for the provenance.
+        symbolizer: Names for the addresses; `NoSymbols()` where there is no ELF.
+        settings: The user's terms for a verdict.
+        versions: Programs and their versions.
+        options: The options that shaped this report.
+        allow_mismatch: Use an ELF of another build all the same; the report then warns.
+
+    Raises:
+        EvidenceError: The ELF is another build's and `allow_mismatch` is False.
+    """
+    mismatch = _mismatch(stream, name, symbolizer, allow_mismatch=allow_mismatch)
+    histories = judge_histories(stream, settings)
+    told = tuple(
+        msgspec.structs.replace(site, evidence=(*_cause(site, freers, symbolizer), *site.evidence))
+        for site, freers in zip(histories.verdict.sites, histories.freers, strict=True)
+    )
+    verdict = msgspec.structs.replace(histories.verdict, sites=told)
+    findings = findings_of(verdict, symbolizer)
+    capture = CaptureInfo(
+        name=name, format="stream", bytes_read=stream.counts.bytes_read, lines=0, build_id=stream.build_id
+    )
+    problems = tuple(ReportProblem(what=problem.what, text=problem.text) for problem in stream.problems)
+    return Report(
+        verdict=verdict.verdict,
+        headline=headline(verdict, findings, Evidence()),
+        reasons=verdict.reasons,
+        rate_bytes_per_cycle=verdict.rate_bytes_per_cycle,
+        rate_bytes_per_hour=None,
+        upper_bound=verdict.upper_bound,
+        exhaustion_hours=None,
+        exhaustion_cycles=None,
+        books=None,
+        findings=findings,
+        series=(),
+        tasks=(),
+        problems=(*mismatch, *problems),
+        boots=1 + stream.counts.restarts,
+        cycles=histories.cycles,
+        provenance=Provenance(
+            captures=(capture,), elf=symbolizer.image, versions=dict(versions), options=dict(options)
+        ),
+    )
+
+
+def _mismatch(stream: Stream, name: str, symbolizer: Symbolizer, *, allow_mismatch: bool) -> tuple[ReportProblem, ...]:
+    image = symbolizer.image
+    if image is None or image.build_id is None or stream.build_id is None:
+        return ()
+    # A device sends 20 bytes at most.
+    if image.build_id.startswith(stream.build_id) or stream.build_id.startswith(image.build_id):
+        return ()
+    sentence = f"{name} was recorded with build {stream.build_id[:16]}, but {image.name} is build {image.build_id[:16]}"
+    if not allow_mismatch:
+        raise EvidenceError(sentence, try_this="the ELF of the very build that ran, or --allow-mismatch")
+    return (ReportProblem(what="elf_mismatch", text=f"{sentence}; its names are used because of --allow-mismatch"),)
+
+
+def _cause(site: SiteVerdict, freers: tuple[Freer, ...], symbolizer: Symbolizer) -> tuple[str, ...]:
+    """Who allocates each cycle and who frees: "Allocated 1 per cycle in X, freed only by Y, which ran once"."""
+    if site.per_cycle_blocks is None or site.site_class not in ("leak", "held_until_teardown"):
+        return ()
+    rate = site.per_cycle_blocks
+    each = f"{rate:.0f}" if rate >= 1 and abs(rate - round(rate)) < 0.1 else f"{rate:.2g}"
+    where = f"Allocated {each} per cycle in {_label(site.frames, symbolizer)}"
+    if not freers:
+        return (f"{where}, never freed.",)
+    if len(freers) > 1:
+        who = ", ".join(f"{_label(freer.frames, symbolizer)} ({plural(freer.times, 'time')})" for freer in freers[:3])
+        return (f"{where}, freed by {who}.",)
+    times = "once" if freers[0].times == 1 else f"{freers[0].times:,} times"
+    return (f"{where}, freed only by {_label(freers[0].frames, symbolizer)}, which ran {times}.",)
+
+
+def _label(frames: tuple[RawFrame, ...], symbolizer: Symbolizer) -> str:
+    """The first frame outside allocators, with its line; the innermost address where there is no name."""
+    resolved = tuple(frame for raw in frames for frame in symbolizer.resolve(raw))
+    naming = name_site(resolved)
+    if naming is None or resolved[naming].function is None:
+        return f"the code at {format_address(frames[0].pc)}" if frames else "code without a backtrace"
+    frame = resolved[naming]
+    place = "" if frame.file is None or frame.line is None else f" ({base_name(frame.file)}:{frame.line})"
+    return f"{frame.function}{place}"

@@ -1,0 +1,139 @@
+"""Sites judged from whole lives: streams made by hand, one event after the other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from heaptrail.analysis.lifetimes import judge_histories
+from heaptrail.model.observations import RawFrame
+from heaptrail.model.stream import Events, Kind, MarkKind, StackDefinition, Stream, StreamCounts, TaskDefinition
+from heaptrail.model.verdict import JudgeSettings
+from heaptrail.wire.lives import lifetimes_of
+
+SETTINGS = JudgeSettings()
+FREER = 9
+
+
+class Row(NamedTuple):
+    kind: Kind
+    address: int = 0
+    size: int = 0
+    stack: int = 0
+    task: int = 0
+
+
+def stream(rows: list[Row], *, lost: int = 0) -> Stream:
+    count = len(rows)
+    kind = np.array([row.kind for row in rows], dtype=np.uint8)
+    events = Events(
+        kind=kind,
+        run=np.zeros(count, dtype=np.int32),
+        time=np.arange(count),
+        birth=np.cumsum(kind == Kind.ALLOC),
+        age=np.zeros(count, dtype=np.uint32),
+        address=np.array([row.address for row in rows], dtype=np.uint64),
+        size=np.array([row.size for row in rows], dtype=np.int64),
+        stack=np.array([row.stack for row in rows], dtype=np.uint16),
+        task=np.array([row.task for row in rows], dtype=np.int16),
+    )
+    return Stream(
+        events=events,
+        lifetimes=lifetimes_of(events),
+        stacks={(0, n): StackDefinition((RawFrame(0x1000 * n, "call"),), 0, 1, cut=False) for n in range(1, 10)},
+        tasks={(0, 1): TaskDefinition("Audio", 7)},
+        counts=StreamCounts(lost_events=lost),
+        problems=(),
+    )
+
+
+def alloc(address: int, stack: int) -> Row:
+    return Row(Kind.ALLOC, address, 100, stack, 1)
+
+
+def freed(address: int) -> Row:
+    return Row(Kind.FREE_AT, address, 0, FREER, 1)
+
+
+def cycle(number: int) -> Row:
+    return Row(Kind.MARK, size=number, task=MarkKind.CYCLE)
+
+
+STOP = Row(Kind.MARK, task=MarkKind.WORKLOAD_STOP)
+
+
+def leaking(cycles: int) -> list[Row]:
+    return [row for n in range(cycles) for row in (alloc(0x100 * n, 1), alloc(0x9000, 2), freed(0x9000), cycle(n))]
+
+
+def test_a_block_of_every_cycle_that_nobody_frees_is_a_leak() -> None:
+    judged = judge_histories(stream([*leaking(20), STOP]), SETTINGS)
+
+    (site,) = judged.verdict.sites
+    assert (judged.verdict.verdict, site.site_class, judged.cycles) == ("leak", "leak", 20)
+    assert site.per_cycle_blocks == pytest.approx(1, abs=0.06)
+    assert site.tasks == ("Audio",)
+    assert site.counts[-1] == (20, 20)
+    assert judged.freers == ((),)
+
+
+def test_what_only_the_teardown_frees_is_held_until_then_and_its_freer_is_named() -> None:
+    rows = [*leaking(20), STOP, *(freed(0x100 * n) for n in range(20))]
+
+    judged = judge_histories(stream(rows), SETTINGS)
+
+    assert judged.verdict.sites[0].site_class == "held_until_teardown"
+    ((freer,),) = judged.freers
+    assert (freer.frames[0].pc, freer.times, freer.while_running) == (0x1000 * FREER, 20, 0)
+
+
+def test_blocks_that_live_some_cycles_and_die_are_in_flight() -> None:
+    rows: list[Row] = []
+    for n in range(30):
+        rows += [alloc(0x100 * n, 1), *([freed(0x100 * (n - 4))] if n >= 4 else []), cycle(n)]
+
+    judged = judge_histories(stream([*rows, STOP]), SETTINGS)
+
+    assert [site.site_class for site in judged.verdict.sites] == ["in_flight"]
+    assert judged.verdict.verdict == "no_leak"
+
+
+def test_a_cache_that_is_full_is_bounded() -> None:
+    rows = [row for n in range(30) for row in (*([alloc(0x100 * n, 1)] if n < 12 else []), cycle(n))]
+
+    judged = judge_histories(stream([*rows, STOP]), SETTINGS)
+
+    assert [site.site_class for site in judged.verdict.sites] == ["bounded"]
+    assert judged.verdict.verdict == "no_leak"
+    assert judged.verdict.upper_bound is not None
+
+
+def test_what_was_made_at_the_beginning_is_one_time() -> None:
+    rows = [alloc(0x100, 1), alloc(0x200, 1), *(cycle(n) for n in range(12)), STOP]
+
+    judged = judge_histories(stream(rows), SETTINGS)
+
+    assert [site.site_class for site in judged.verdict.sites] == ["one_time"]
+
+
+def test_frees_that_may_have_been_lost_accuse_nobody() -> None:
+    judged = judge_histories(stream([*leaking(20), STOP], lost=25), SETTINGS)
+
+    assert judged.verdict.verdict == "inconclusive"
+    assert judged.verdict.sites[0].site_class == "undecided"
+
+
+def test_an_address_that_comes_again_ends_the_life_that_was_there() -> None:
+    rows = [row for n in range(20) for row in (alloc(0x100, 1), cycle(n))]
+
+    judged = judge_histories(stream([*rows, STOP]), SETTINGS)
+
+    assert [site.live_blocks for site in judged.verdict.sites] == [1]
+    assert judged.verdict.verdict == "no_leak"
+
+
+@pytest.mark.parametrize("rows", [[], [alloc(0x100, 1)], leaking(3)], ids=["nothing", "no cycle", "three cycles"])
+def test_too_little_is_inconclusive(rows: list[Row]) -> None:
+    assert judge_histories(stream(rows), SETTINGS).verdict.verdict == "inconclusive"
