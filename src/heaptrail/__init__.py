@@ -1,7 +1,7 @@
 """heaptrail: follow a heap leak in RTOS firmware from a falling `free` to the line of code that causes it.
 
 For scripts: `read` gives the `Report` on a capture or log, `parse` its observations, `judge` the verdict on evidence of
-your own. They are loaded when first used, so that importing the package costs nothing.
+your own, `show` a report in a notebook. They are loaded when first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 from heaptrail.version import __version__
 
-__all__ = ["Evidence", "HeaptrailError", "JudgeSettings", "Report", "Verdict", "__version__", "judge", "parse", "read"]
+__all__ = [
+    "Evidence",
+    "HeaptrailError",
+    "JudgeSettings",
+    "Report",
+    "Verdict",
+    "__version__",
+    "judge",
+    "parse",
+    "read",
+    "show",
+]
 
 if TYPE_CHECKING:
     from heaptrail.analysis.verdict import judge
@@ -19,6 +30,7 @@ if TYPE_CHECKING:
     from heaptrail.model.evidence import Evidence
     from heaptrail.model.report import Report
     from heaptrail.model.verdict import JudgeSettings, Verdict
+    from heaptrail.notebook import show
 
 _HOMES = {
     "Evidence": "heaptrail.model.evidence",
@@ -29,6 +41,7 @@ _HOMES = {
     "judge": "heaptrail.analysis.verdict",
     "parse": "heaptrail.interpret",
     "read": "heaptrail.interpret",
+    "show": "heaptrail.notebook",
 }
 
 
