@@ -132,6 +132,8 @@ def _options(reading: ReadOptions, interpretation: Interpretation, settings: Jud
         "--dialect": reading.dialect,
         "--cycle-mark": reading.cycle_mark,
         "--boot-mark": reading.boot_mark,
+        "--pattern": reading.pattern,
+        "--columns": ",".join(reading.columns) or None,
         "--elf": interpretation.elf.name if interpretation.elf else None,
         "--debug-file": interpretation.debug_file.name if interpretation.debug_file else None,
         "--tolerate": settings.tolerate_bytes_per_cycle,

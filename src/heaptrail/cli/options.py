@@ -28,6 +28,14 @@ Output = Annotated[
 Dialect = Annotated[
     str, typer.Option("--dialect", help="The console's dialect (`heaptrail list dialects`), or auto to find it.")
 ]
+Pattern = Annotated[
+    str | None,
+    typer.Option("--pattern", metavar="REGEX", help="Your own heap lines: named groups free, used, min_free, …"),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B,…", help="Your own table: its columns, as t_s, free, min_free; - is none."),
+]
 CycleMark = Annotated[
     str | None,
     typer.Option("--cycle-mark", metavar="REGEX", help="The firmware's own line that ends a round of the workload."),
@@ -81,3 +89,8 @@ Suppressions = Annotated[
         show_default=False,
     ),
 ]
+
+
+def names(given: str | None) -> tuple[str, ...]:
+    """The names in a list with commas; empty where none is given."""
+    return () if given is None else tuple(name.strip() for name in given.split(","))

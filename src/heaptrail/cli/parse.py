@@ -17,6 +17,8 @@ def parse_command(
     dialect: options.Dialect = "auto",
     cycle_mark: options.CycleMark = None,
     boot_mark: options.BootMark = None,
+    pattern: options.Pattern = None,
+    columns: options.Columns = None,
 ) -> None:
     """Print what a log says, one JSON object a line (the fields are in SPEC.md)."""
     import msgspec
@@ -25,6 +27,13 @@ def parse_command(
     from heaptrail.reading import ReadOptions, observe
 
     encoder = msgspec.json.Encoder()
+    reading = ReadOptions(
+        dialect=dialect,
+        cycle_mark=cycle_mark,
+        boot_mark=boot_mark,
+        pattern=pattern,
+        columns=options.names(columns),
+    )
     with open_binary(output) as out:
-        for observation in observe(log, ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark)):
+        for observation in observe(log, reading):
             out.write(encoder.encode(observation) + b"\n")

@@ -20,6 +20,8 @@ def read_command(
     dialect: options.Dialect = "auto",
     cycle_mark: options.CycleMark = None,
     boot_mark: options.BootMark = None,
+    pattern: options.Pattern = None,
+    columns: options.Columns = None,
     warmup_cycles: options.Warmup = None,
     tolerate: options.Tolerate = None,
     confidence: options.Confidence = None,
@@ -37,7 +39,13 @@ def read_command(
 
     targets = check_targets(output_format, output)
     known = load_known(suppressions)
-    reading = ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark)
+    reading = ReadOptions(
+        dialect=dialect,
+        cycle_mark=cycle_mark,
+        boot_mark=boot_mark,
+        pattern=pattern,
+        columns=options.names(columns),
+    )
     interpretation = Interpretation(
         elf=elf,
         debug_file=debug_file,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, str] = {
     "alios": "heaptrail.dialects.alios:AliOs",
     "ameba": "heaptrail.dialects.ameba:Ameba",
+    "csv": "heaptrail.dialects.plain_csv:PlainCsv",
     "espidf": "heaptrail.dialects.espidf:EspIdf",
     "flipper": "heaptrail.dialects.flipper:Flipper",
     "freertos": "heaptrail.dialects.freertos:FreeRtos",
@@ -27,11 +28,15 @@ REGISTRY: dict[str, str] = {
     "liteos": "heaptrail.dialects.liteos:LiteOs",
     "mbed": "heaptrail.dialects.mbed:Mbed",
     "nuttx": "heaptrail.dialects.nuttx:Nuttx",
+    "regex": "heaptrail.dialects.plain_regex:PlainRegex",
     "rtthread": "heaptrail.dialects.rtthread:RtThread",
     "tina": "heaptrail.dialects.tina:Tina",
     "tizenrt": "heaptrail.dialects.tizenrt:TizenRt",
     "zephyr": "heaptrail.dialects.zephyr:Zephyr",
 }
+CONFIGURED = frozenset({"csv", "regex"})
+"""Made with the user's description of the lines as well (`heaptrail.dialects.plain.PlainForm`), and no part of `auto`
+without one."""
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from heaptrail.capture import CaptureHeader
+from heaptrail.dialects.plain import PlainForm
+from heaptrail.limits import DEFAULT_LIMITS
+from heaptrail.reading.session import make_dialects
 from heaptrail.registry import resolve
 from heaptrail.transports import REGISTRY, scheme_of
 
@@ -27,13 +30,25 @@ def transport_for(workload: Workload) -> Transport:
 def capture_header(
     workload: Workload, *, dialect: str, build_id: str | None, started_unix_s: float | None
 ) -> CaptureHeader:
-    """The head of a capture of this workload, with all that reading it later needs."""
+    """The head of a capture of this workload, with all that reading it later needs.
+
+    Raises:
+        UsageError: The description of the firmware's own lines is wrong; better said now than after the run.
+    """
+    target = workload.target
+    form = PlainForm(
+        pattern=None if target.regex is None else target.regex.pattern,
+        columns=() if target.csv is None else target.csv.columns,
+    )
+    make_dialects(dialect, DEFAULT_LIMITS, form)
     return CaptureHeader(
-        target=workload.target.console,
+        target=target.console,
         dialect=dialect,
-        prompt=workload.target.prompt,
+        prompt=target.prompt,
         cycle_mark=workload.workload.cycle_mark,
         boot_mark=workload.workload.boot_mark,
+        pattern=form.pattern,
+        columns=form.columns or None,
         warmup_cycles=workload.workload.warmup_cycles,
         judge=workload.judge_settings(),
         build_id=build_id,

@@ -25,6 +25,18 @@ LINE_ENDS = {"cr": "\r", "lf": "\n", "crlf": "\r\n"}
 MAX_FILE_BYTES = 1 << 20
 
 
+class Regex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[target.regex]`: the firmware's own heap lines; `pattern` has named groups (`free`, `min_free`, `t_s`, …)."""
+
+    pattern: str
+
+
+class Csv(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[target.csv]`: the firmware's own table; `columns` names what stands in each, `-` where that says nothing."""
+
+    columns: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[target]`: the device and its image.
 
@@ -39,6 +51,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         answer_timeout_s: How long a prompt may take.
         wrappers: Functions that only pass on to an allocator; they never name a site.
         source_map: Folder names in the ELF, and where those sources are on this machine.
+        regex, csv: What the firmware's own heap lines mean, besides those of its RTOS.
     """
 
     console: str
@@ -51,6 +64,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     answer_timeout_s: Positive = 10.0
     wrappers: tuple[str, ...] = ()
     source_map: dict[str, str] = {}
+    regex: Regex | None = None
+    csv: Csv | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -302,6 +317,9 @@ answer_timeout_s = 10.0
 wrappers = []
 # Folders as the ELF names them, and where those sources are on this machine.
 # source_map = { "/build/server/project" = "../project" }
+# Heap lines of your firmware's own: a pattern with named groups, or the columns of a table (- says nothing here).
+# regex = { pattern = 'free: (?P<free>\d+) \(lowest (?P<min_free>\d+)' }
+# csv = { columns = ["t_s", "free", "-", "min_free"] }
 
 [workload]
 # Steps: send (Enter follows, unless enter = false), then expect a regular expression for at most timeout_s,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from heaptrail.dialects import REGISTRY
+from heaptrail.dialects.plain import PlainForm
 from heaptrail.errors import UsageError
 from heaptrail.limits import DEFAULT_LIMITS, Limits
 from heaptrail.model.evidence import CaptureInfo, Evidence
@@ -44,12 +45,21 @@ class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
         cycle_mark: Regular expression of the firmware's own line that ends a cycle.
         boot_mark: Regular expression of a line that begins a boot, besides the banners that are known.
         limits: Bounds on what the input may cost.
+        pattern: Regular expression with named groups for lines of the user's own (the dialect `regex`).
+        columns: Names of the columns of a table of the user's own (the dialect `csv`).
     """
 
     dialect: str = "auto"
     cycle_mark: str | None = None
     boot_mark: str | None = None
     limits: Limits = DEFAULT_LIMITS
+    pattern: str | None = None
+    columns: tuple[str, ...] = ()
+
+    @property
+    def form(self) -> PlainForm:
+        """The user's description of their own lines."""
+        return PlainForm(pattern=self.pattern, columns=self.columns)
 
 
 def observe(path: Path, options: ReadOptions) -> Iterator[AnyObservation]:
@@ -146,14 +156,15 @@ def _damage(source: Source, session: Session) -> Iterator[Problem]:
 def _session(source: Source, options: ReadOptions, *, first_boot: int) -> Session:
     header = source.header
     dialect = options.dialect
-    cycle_mark, boot_mark = options.cycle_mark, options.boot_mark
+    cycle_mark, boot_mark, form = options.cycle_mark, options.boot_mark, options.form
     if header is not None:
         if dialect == "auto" and header.dialect in REGISTRY:
             dialect = header.dialect
         cycle_mark = cycle_mark or header.cycle_mark
         boot_mark = boot_mark or header.boot_mark
+        form = PlainForm(pattern=form.pattern or header.pattern, columns=form.columns or header.columns or ())
     return Session(
-        make_dialects(dialect, options.limits),
+        make_dialects(dialect, options.limits, form),
         options.limits,
         cycle_mark=_compiled(cycle_mark, "cycle-mark"),
         boot_mark=_compiled(boot_mark, "boot-mark"),
@@ -164,7 +175,7 @@ def _session(source: Source, options: ReadOptions, *, first_boot: int) -> Sessio
 
 def _check(options: ReadOptions) -> None:
     """Complain of the options before any file is opened."""
-    make_dialects(options.dialect, options.limits)
+    make_dialects(options.dialect, options.limits, options.form)
     _compiled(options.cycle_mark, "cycle-mark")
     _compiled(options.boot_mark, "boot-mark")
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heaptrail.dialects import REGISTRY, Dialect, Line
+from heaptrail.dialects import CONFIGURED, REGISTRY, Dialect, Line
+from heaptrail.dialects.literal import literal_of
+from heaptrail.dialects.plain import NO_FORM, PlainForm
 from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, Problem, Task
 from heaptrail.reading.boots import BANNER_NEEDLES, Boots, banner
 from heaptrail.reading.cleaning import clean
-from heaptrail.reading.finder import Finder, literal_of
+from heaptrail.reading.finder import Finder
 from heaptrail.reading.panel import Panel
 from heaptrail.reading.stamps import Timeline, strip_prefixes
 from heaptrail.registry import resolve
@@ -31,16 +33,22 @@ _OBSERVED = (HeapSample, Task, Block, Dump, Event)
 """What shows that the boot goes on."""
 
 
-def make_dialects(name: str, limits: Limits) -> list[Dialect]:
+def make_dialects(name: str, limits: Limits, form: PlainForm = NO_FORM) -> list[Dialect]:
     """The dialects to ask: all of them for `auto`, else the named one and its companions.
 
-    Raises `UsageError` for a name that is not in the registry.
+    Those that read what the user describes (`csv`, `regex`) are asked first where `form` describes something.
+
+    Raises:
+        UsageError: No dialect has that name, or the description of the user's lines is wrong.
     """
-    names = list(REGISTRY) if name == "auto" else [name]
-    made: list[Dialect] = [resolve(REGISTRY, each, kind="dialect")(limits) for each in names]
+    described = [each for each, given in (("regex", form.pattern is not None), ("csv", bool(form.columns))) if given]
+    names = [each for each in REGISTRY if each not in CONFIGURED] if name == "auto" else [name]
+    made: list[Dialect] = []
+    for each in dict.fromkeys([*described, *names]):
+        dialect = resolve(REGISTRY, each, kind="dialect")
+        made.append(dialect(limits, form) if each in CONFIGURED else dialect(limits))
     if name != "auto":
-        companions = getattr(made[0], "companions", ())
-        made += [resolve(REGISTRY, each, kind="dialect")(limits) for each in companions]
+        made += [resolve(REGISTRY, each, kind="dialect")(limits) for each in getattr(made[-1], "companions", ())]
     return made
 
 

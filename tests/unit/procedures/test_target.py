@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from heaptrail.errors import UsageError
 from heaptrail.model.verdict import JudgeSettings
 from heaptrail.procedures.target import capture_header, transport_for
 from heaptrail.transports.process import ProcessTransport
@@ -38,3 +39,18 @@ def test_the_capture_knows_all_that_reading_it_needs(workload: Callable[..., Wor
     assert header.boot_mark == r"\*\*\* board boot"
     assert (header.dialect, header.build_id, header.warmup_cycles) == ("tina", "00ff", 2)
     assert header.judge == JudgeSettings(warmup_cycles=2)
+
+
+def test_the_capture_knows_the_firmwares_own_lines(workload: Callable[..., Workload]) -> None:
+    described = workload(target={"regex": {"pattern": r"free: (?P<free>\d+)"}, "csv": {"columns": ["t_s", "free"]}})
+
+    header = capture_header(described, dialect="tina", build_id=None, started_unix_s=None)
+
+    assert (header.pattern, header.columns) == (r"free: (?P<free>\d+)", ("t_s", "free"))
+
+
+def test_a_wrong_description_is_refused_before_the_device_is_driven(workload: Callable[..., Workload]) -> None:
+    described = workload(target={"regex": {"pattern": "free: ("}})
+
+    with pytest.raises(UsageError, match="no regular expression"):
+        capture_header(described, dialect="tina", build_id=None, started_unix_s=None)
