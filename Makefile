@@ -8,7 +8,7 @@ PLAYER := $(OUT)/rtplayer
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rtplayer demo test fuzz lint format schema bench bench-start bench-read bench-symbols bench-detection bench-agent bench-exports bench-ram test-rigs accept clean
+.PHONY: help setup rtplayer demo test fuzz lint format bench bench-start bench-read bench-symbols bench-detection bench-agent bench-exports bench-ram bench-wire test-rigs accept clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -51,7 +51,10 @@ format: $(STAMP) ## format the Python code
 accept: $(STAMP) ## rewrite the golden files from what the program prints now; read the diff before you commit
 	@$(BIN)/pytest -q tests/golden tests/unit --accept
 
-bench: bench-start bench-read bench-symbols bench-detection bench-agent bench-exports bench-ram ## run all benches
+bench: bench-start bench-read bench-symbols bench-detection bench-agent bench-exports bench-ram bench-wire ## run all benches
+
+bench-wire: $(STAMP) rtplayer ## the event stream: bytes an event, decoding speed
+	@$(BIN)/python bench/wire.py
 
 bench-exports: $(STAMP) ## a report of 100,000 sites in every format
 	@$(BIN)/python bench/exports.py

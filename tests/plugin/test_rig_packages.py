@@ -7,7 +7,6 @@ pytest-embedded starts a process of its own in every pytest run.
 from __future__ import annotations
 
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,6 @@ def failed_with_the_leak(done: pytest.RunResult) -> bool:
     return "softvol_ap_update_mode (softvolume.c:" in done.stdout.str()
 
 
-@pytest.mark.skipif(find_spec("pytest_embedded_serial") is None, reason="pip install 'heaptrail[rigs]'")
 def test_a_dut_of_pytest_embedded_is_a_console(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(f"""{BOARD}
 BOARD = Board()
@@ -73,7 +71,6 @@ def test_playback(dut, leak_hunt):
     assert failed_with_the_leak(pytester.runpytest_subprocess(*options))
 
 
-@pytest.mark.skipif(find_spec("labgrid") is None, reason="pip install 'heaptrail[rigs]'")
 @pytest.mark.parametrize("driver", ["serial", "external"])
 def test_a_console_driver_of_labgrid_is_a_console(pytester: pytest.Pytester, driver: str) -> None:
     pytester.makepyfile(f"""{BOARD}
