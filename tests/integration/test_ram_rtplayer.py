@@ -199,3 +199,27 @@ def test_why_and_list_answer_instead_of_the_report(player: Player, tmp_path: Pat
     assert listed.returncode == 1
     assert rows[-1].endswith(" B")
     assert f"{address}: block of 3,856 B (0xf10, header included), unreachable" in why.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--why", "here"), "--why here: no address"),
+        (("--list", "lost"), "one of: unreachable, masked, all"),
+        (("--layout", "heap_9"), "no heap layout named"),
+        (("--base", "twenty"), "--base twenty: no address"),
+        ((), "at which address they begin"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence_and_one_thing_to_try(
+    players: dict[str, Path], tmp_path: Path, heaptrail: Heaptrail, options: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "ram.bin").write_bytes(bytes(64))
+    base = ("--base", "0x400000") if options and "--base" not in options else ()
+
+    done = heaptrail("ram", tmp_path / "ram.bin", "--elf", players["leaking"], *base, *options)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "try: " in done.stderr
+    assert "Traceback" not in done.stderr

@@ -108,7 +108,7 @@ class GdbTarget:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._breakpoint is not None and kind is None:
+            if self._breakpoint is not None:
                 self._stand()
                 self._ask(b"z" + self._breakpoint.words)
             self._send(b"D")  # detach: the target runs on
@@ -187,14 +187,14 @@ class GdbTarget:
     def _stand(self) -> None:
         """Halt the target if it runs."""
         if self._halted_since is None:
-            self._socket.sendall(b"\x03")
+            self._write(b"\x03")
             self._halted_since = self._clock.monotonic()
             self._wait_for_stop()
 
     def _halt(self) -> None:
         """Make sure that the target stands: most servers halt it when a client connects."""
         if not self._ask(b"?").startswith((b"S", b"T")):
-            self._socket.sendall(b"\x03")
+            self._write(b"\x03")
             self._wait_for_stop()
 
     def _wait_for_stop(self) -> None:
@@ -293,8 +293,11 @@ class GdbTarget:
         return reply
 
     def _send(self, command: bytes) -> None:
+        self._write(b"$%s#%02x" % (command, sum(command) & 0xFF))
+
+    def _write(self, data: bytes) -> None:
         try:
-            self._socket.sendall(b"$%s#%02x" % (command, sum(command) & 0xFF))
+            self._socket.sendall(data)
         except OSError as error:
             raise self._gone(error) from error
 
@@ -309,7 +312,7 @@ class GdbTarget:
             data, digits = self._buffer[start + 1 : end], self._buffer[end + 1 : end + 3]
             self._buffer = self._buffer[end + 3 :]
             sound = digits.lower() == b"%02x" % (sum(data) & 0xFF)
-            self._socket.sendall(b"+" if sound else b"-")
+            self._write(b"+" if sound else b"-")
             if sound:
                 return _expanded(data)
         raise TargetError(f"{self._name}: the connection garbles packets", try_this="another cable or a lower speed")

@@ -125,7 +125,8 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
         registers=image.registers,
         kept=question.keep,
     )
-    missing = total(without(without(firmware.writable, image.memory.intervals), place.arenas))
+    waived = [*place.arenas, *(interval for _, interval in tables)]
+    missing = without(without(firmware.writable, image.memory.intervals), waived)
     _tell_missing(image, missing, found, stacks, problems)
     problems += [("image", note) for note in image.notes]
     return Survey(
@@ -134,7 +135,7 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
         tasks=found.tasks,
         stacks=stacks,
         reach=find_reach(image.memory, heap.live, roots),
-        roots_missing_bytes=missing,
+        roots_missing_bytes=total(missing),
         problems=tuple(dict.fromkeys(problems)),
     )
 
@@ -229,11 +230,14 @@ def _tell_excluded(tables: list[tuple[str, Interval]], problems: list[tuple[str,
         problems.append(("excluded", text))
 
 
-def _tell_missing(image: Image, missing: int, found: TaskList, stacks: Stacks, problems: list[tuple[str, str]]) -> None:
+def _tell_missing(
+    image: Image, missing: list[Interval], found: TaskList, stacks: Stacks, problems: list[tuple[str, str]]
+) -> None:
     if missing:
         text = (
-            f"{image.name} lacks {format_bytes(missing)} of the memory that the program may write; a pointer may be "
-            f"there, so no block is called lost"
+            f"{image.name} lacks {format_bytes(total(missing))} of the memory that the program may write, from "
+            f"{format_address(missing[0][0])} on; a pointer may be there, so no block is called lost (--exclude the "
+            f"range if it holds none)"
         )
         problems.append(("roots_missing", text))
     if not image.registers:

@@ -186,6 +186,20 @@ def test_memory_that_lacks_accuses_nobody(make_board: MakeBoard, make_heap: Make
     assert any(what == "roots_missing" for what, _ in found.problems)
 
 
+def test_missing_memory_that_the_user_excludes_may_be_missing(make_board: MakeBoard, make_heap: MakeHeap) -> None:
+    board = make_board()
+    heap = make_heap(board, 0x400)
+    lost = heap.alloc(24)
+    heap.finish()
+    behind = heap.array + 0x400
+    question = Question(exclude=(f"{behind:#x}+{0x2000_8000 - behind:#x}",))
+
+    found = survey(board.image(end=behind), board.firmware(), question)
+
+    assert found.conclusive
+    assert states(found)[lost] == UNREACHABLE
+
+
 def test_why_names_the_pointers_outwards_to_a_root(make_board: MakeBoard, make_heap: MakeHeap) -> None:
     board = make_board()
     heap = make_heap(board, 0x400)
