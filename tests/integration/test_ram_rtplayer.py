@@ -58,10 +58,13 @@ class Player:
 
     def stop_after(self, rounds: int) -> int:
         """Let it play until so many rounds are complete and stop it in the pause behind; gives the rounds complete."""
+        assert self._process.stdout is not None
         os.kill(self.pid, signal.SIGCONT)
         self._read_until(rounds)
         os.kill(self.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+        while select.select([self._process.stdout], [], [], 0)[0]:  # what it printed while we were late
+            self.output += os.read(self._process.stdout.fileno(), 65536)
         return self.rounds
 
     @property
@@ -139,14 +142,16 @@ def test_a_core_with_registers_agrees_with_the_raw_image(player: Player, tmp_pat
 
 
 def test_images_of_four_rounds_give_two_more_blocks_a_round(
-    player: Player, tmp_path: Path, heaptrail: Heaptrail
+    players: dict[str, Path], tmp_path: Path, heaptrail: Heaptrail
 ) -> None:
-    specs = []
-    with player:
-        rounds = []
-        for number in range(3, 8):
-            rounds.append(player.stop_after(number))
-            specs.append(player.raw_image(tmp_path / f"round{number}.bin"))
+    for _ in range(3):  # a busy machine may be late for a round; then once more
+        player, specs, rounds = Player(players["leaking"], tmp_path), [], []
+        with player:
+            for number in range(3, 8):
+                rounds.append(player.stop_after(number))
+                specs.append(player.raw_image(tmp_path / f"round{number}.bin"))
+        if rounds == [3, 4, 5, 6, 7]:
+            break
     assert rounds == [3, 4, 5, 6, 7]
 
     done = heaptrail("ram", *specs, "--elf", player.elf, "--cycles-apart", "1", "--format", "json")
