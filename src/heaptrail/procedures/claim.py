@@ -89,7 +89,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         """`10 B per cycle`."""
         if self.bytes_per_unit is None:
             return "what a heap can lose that shall outlive 3,000 cycles"
-        return f"{format_rate(self.bytes_per_unit)} B per {self.unit}"
+        return f"{_limit(self.bytes_per_unit)} B per {self.unit}"
+
+
+def _limit(value: float) -> str:
+    """A limit as the user gave it: 0.5 must not become 1."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def parse_claim(text: str | None, settings: JudgeSettings) -> Claim:
@@ -173,7 +178,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         if self.state != "open":
             return f"{text}; the claim is {self.state}"
         if verdict.verdict == "leak" and self.tolerance is not None:
-            return f"{text}, not yet shown to be above or below {format_rate(self.tolerance)}"
+            return f"{text}, not yet shown to be above or below {_limit(self.tolerance)}"
         if self.needed_cycles is None and bound is None and verdict.reasons:
             return f"{text}; {verdict.reasons[0]}"
         if self.needed_cycles is None:
@@ -266,7 +271,7 @@ def claim_sentence(report: Report, claim: Claim, *, tolerance: float | None) -> 
     if report.verdict == "no_leak" and bound is not None:
         shown = format_rate(bound.bytes_per_cycle) + " bytes per cycle"
         if claim.bytes_per_unit is not None:
-            shown = f"{format_rate(claim.bytes_per_unit)} bytes per {claim.unit}"
+            shown = f"{_limit(claim.bytes_per_unit)} bytes per {claim.unit}"
         scope = " in what the tracer sees" if any("in what the tracer sees" in line for line in report.reasons) else ""
         return "proven", (
             f"Proven: the loss{scope} is below {shown} with {format_share(bound.confidence)} confidence, for leaks "

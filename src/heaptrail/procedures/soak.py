@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 FRUITLESS_AT_MOST = 5
 """Attachments in a row without one completed round, after which the device is given up."""
 READINGS_AT_MOST = 4_000
-"""A soak that will take more rounds than this reads `free` less often: more readings do not sharpen the verdict."""
+"""From this many rounds on `free` is read less often, so that days of soaking fit into memory when they are judged: the
+number of readings then grows with the logarithm of the run, and more of them would not sharpen the verdict."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
 """Between two attempts to open a console that is gone."""
 _LEAST_WATCH_S = 3.0
@@ -161,7 +162,6 @@ class _Soak(Driver):
         self._next_look = float(FIRST_LOOK_CYCLES)
         self._listings_due = [FIRST_LOOK_CYCLES / 3, 2 * FIRST_LOOK_CYCLES / 3]
         self._needed: int | None = None
-        self._least: int | None = None
         if resumed is not None:
             self._go_on_from(resumed)
 
@@ -347,7 +347,6 @@ class _Soak(Driver):
             look, self._pending = self._pending.result(), None
             self._latest = look
             self._needed = look.needed_cycles
-            self._least = look.least_cycles
             self._next_look = next_look(max(look.settled_cycles, self._next_look))
             self._news(look.sentence)
         return self._latest is not None and self._latest.state != "open"
@@ -359,8 +358,8 @@ class _Soak(Driver):
 
     @property
     def _every(self) -> int:
-        """Rounds between two readings: as the workload file says, and fewer readings in a run that is long at best."""
-        return max(self._plan.sample_every_cycles, (self._least or 0) // READINGS_AT_MOST)
+        """Rounds between two readings: as the workload file says, and fewer readings the longer the run has lasted."""
+        return max(self._plan.sample_every_cycles, self._settled // READINGS_AT_MOST)
 
     def _go_on_from(self, look: Look) -> None:
         """Count on from what an earlier process recorded."""
@@ -370,7 +369,6 @@ class _Soak(Driver):
         self._next_look = next_look(look.settled_cycles)
         self._listings_due = [due for due in self._listings_due if due > look.settled_cycles]
         self._needed = look.needed_cycles
-        self._least = look.least_cycles
         self._running, self._armed = look.running, look.armed
 
     # --- telling
@@ -385,7 +383,7 @@ class _Soak(Driver):
         if tolerance is None:
             self._news(f"claim: below {self._claim.text}; how many cycles that takes is known after the first ones")
             return
-        self._needed = self._least = self._claim.cycles_needed(tolerance)
+        self._needed = self._claim.cycles_needed(tolerance)
         if self._needed is None:
             self._news(f"claim: below {self._claim.text}, which no run of a practical length proves")
             return
