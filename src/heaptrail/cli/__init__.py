@@ -25,6 +25,8 @@ COMMANDS: dict[str, str] = {
     "ram": "Report from RAM images which blocks nothing points to.",
     "render": "Show a saved report in another format.",
     "diff": "Compare two runs: leaks gone, new, grown.",
+    "demo": "Build a program that leaks, and hunt it.",
+    "agent": "Copy the tracer's C files out of this package.",
     "init": "Write a commented workload file to start from.",
     "list": "List the dialects, reports or transports.",
 }
