@@ -64,7 +64,7 @@ class Driver:
         self._clock = clock
         self._console = Console(transport, capture, clock, workload)
         self._free_bytes: int | None = None
-        self._running = self._armed = self._interrupted = False
+        self._running = self._armed = self._lists = self._interrupted = False
         self._driven = self._earlier_cycles = 0
         self._slowest_cycle_s = 0.0
         self._reboots = self._readings = self._dumps = 0
@@ -133,7 +133,13 @@ class Driver:
             self._console.pump(min(_PUMP_S, deadline.left_s))
 
     def _arm(self) -> bool:
-        """Switch the tracer on, where the console has one; False, and a note, where it has not."""
+        """Switch the tracer on, where the console has one; False, and a note, where it has not.
+
+        Where blocks can be listed and nothing needs to be switched on, the allocator itself keeps what is listed.
+        """
+        if self._commands.arm is None and self._commands.peek is not None and self._commands.collect is not None:
+            self._lists = True
+            return True
         if self._commands.arm is None or self._commands.collect is None:
             self._notes.append("this console has no command for a tracer, so no allocation sites were recorded")
             return False
@@ -155,7 +161,7 @@ class Driver:
 
     def _peek(self) -> None:
         """List live blocks while the tracer runs on."""
-        if self._armed and self._commands.peek is not None:
+        if (self._armed or self._lists) and self._commands.peek is not None:
             self._console.command(self._commands.peek, longest_s=LONGEST_DUMP_S)
             self._dumps += 1
 
@@ -172,11 +178,12 @@ class Driver:
 
     def _collect(self, *, sample: bool = True) -> None:
         """List what is still live, switch the tracer off, and read the heap a last time."""
-        if self._armed and self._commands.collect is not None:
+        if (self._armed or self._lists) and self._commands.collect is not None:
             self._console.command(self._commands.collect, longest_s=LONGEST_DUMP_S)
             self._dumps += 1
-            self._armed = False
-            self._console.mark("tracer off")
+            if self._armed:
+                self._armed = False
+                self._console.mark("tracer off")
         if sample:
             self._sample()
 

@@ -198,7 +198,7 @@ class _Hunt(Driver):
         if self._plan.stop:
             self._say("stop", "stopping the workload")
             self._stop()
-        if self._armed:
+        if self._armed or self._lists:
             self._say("collect", "collecting what is still live, tracer off")
         self._collect()
         self._say("done", "recorded")

@@ -96,6 +96,12 @@ class Device:
 
     def do_free(self, _: list[str]) -> None:
         free = FREE_BYTES - (LOST_PER_ROUND_BYTES * self.round if self.playing else 0)
+        if self.options.nuttx:
+            self.show(
+                "      total       used       free    maxused    maxfree  nused  nfree name\n"
+                f"    1907128 {1907128 - free:10d} {free:10d}    1500000 {free // 2:10d}    914     17 Umem\n"
+            )
+            return
         self.show(
             f"==> Round [1] <==\nTotal Heap Size :  1907128 Bytes    ( 1862 KB)\n"
             f"           Free : {free:8d} Bytes    ({free >> 10:5d} KB)\n"
@@ -114,6 +120,16 @@ class Device:
             )
         if words == ["0"]:
             self.tracing = False
+
+    def do_memdump(self, words: list[str]) -> None:
+        if not self.options.nuttx or words != ["used"]:
+            return
+        blocks = 1 + 2 * self.round if self.playing else 1
+        self.show("Dump all used memory node info:\n    PID        Size Overhead    Sequence    Address Backtrace\n")
+        for number in range(blocks):
+            address = 0x3FC90000 + 0xF10 * number
+            self.show(f"{12:7d} {0xF10:11d} {16:8d} {100 + number:11d} {address:#x} 0x4200a1c4 0x4201c3e0\n")
+        self.show(f"  Total Blks  Total Size\n{blocks:12d} {0xF10 * blocks:11d}\n")
 
     def do_rtplayer_test(self, _: list[str]) -> None:
         self.playing = True
@@ -172,6 +188,7 @@ def main() -> None:
     parser.add_argument("--noise", action="store_true", help="send what a wrong baud rate makes of text")
     parser.add_argument("--no-echo", dest="echo", action="store_false")
     parser.add_argument("--chatter", action="store_true", help="another task prints all the time")
+    parser.add_argument("--nuttx", action="store_true", help="speak as NuttX, whose allocator always records")
     parser.add_argument("--bursts", action="store_true", help="three rounds end at once")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds for each character")
     parser.add_argument("--round-s", type=float, default=0.01)

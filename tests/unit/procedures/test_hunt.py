@@ -10,9 +10,12 @@ import pytest
 from heaptrail.capture import CaptureHeader, CaptureWriter, read_capture
 from heaptrail.clock import SystemClock
 from heaptrail.dialects import ConsoleCommands
+from heaptrail.dialects.nuttx import Nuttx
 from heaptrail.errors import HeaptrailError, TargetError
+from heaptrail.model.observations import Block
 from heaptrail.procedures.hunt import HuntOutcome, HuntProgress, hunt
 from heaptrail.procedures.target import transport_for
+from heaptrail.reading import ReadOptions, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -310,3 +313,19 @@ def test_a_full_disk_ends_the_hunt_and_the_board_is_left_in_order(
     assert done.outcome.error is not None
     assert "the disk is full" in done.outcome.error.sentence
     assert not done.outcome.left_armed
+
+
+def test_where_the_allocator_always_records_blocks_are_listed_and_nothing_is_switched(
+    workload: Make, run: Run, tmp_path: Path
+) -> None:
+    done = run(workload("--nuttx"), commands=Nuttx.commands)
+
+    assert done.outcome.phase == "done"
+    assert not done.outcome.notes
+    assert not done.outcome.left_armed
+    assert done.typed.count("memdump used") == done.outcome.dumps == 4
+    assert not [mark for mark in done.marks if "tracer" in mark]
+    found = list(observe(tmp_path / "run.cast", ReadOptions(dialect="nuttx")))
+    blocks = [sum(isinstance(each, Block) and each.dump == number for each in found) for number in range(1, 5)]
+    assert blocks[0] < blocks[1] < blocks[2], "they are listed while the workload runs"
+    assert blocks[3] == 1, "and after it"
