@@ -224,6 +224,7 @@ static __attribute__((noinline)) void free_slowly(uintptr_t address, uint32_t ke
     if (generation == ht.generation && ht_mode() != HT_OFF) {
         if (how == MISUSE) {
             ht_report_misuse(address == 0 ? HT_FREE_NULL : HT_DOUBLE_FREE, address, pcs, depth);
+            ht_tap_misuse(address, pcs, depth);
         } else {
             note_freer(address, site, key, pcs, depth, birth);
         }

@@ -113,6 +113,14 @@ void ht_tap_unknown_free(uintptr_t address)
     }
 }
 
+void ht_tap_misuse(uintptr_t address, const uintptr_t *pcs, size_t depth)
+{
+    if (streaming && address != 0) {
+        uint32_t stack = ht_intern(pcs, depth);
+        ht_wire_double_free(&wire, address, stack, (uint8_t)ht_current_thread(), ht_port_ticks());
+    }
+}
+
 void ht_tap_move(uint32_t birth, uintptr_t moved, size_t requested)
 {
     if (streaming) {

@@ -9,6 +9,7 @@ void ht_tap_alloc(uintptr_t address, size_t requested, uint32_t stack, uint32_t 
 void ht_tap_failed(size_t requested, uint32_t stack, uint32_t thread);
 void ht_tap_free(uint32_t birth, uint32_t stack);
 void ht_tap_unknown_free(uintptr_t address);
+void ht_tap_misuse(uintptr_t address, const uintptr_t *pcs, size_t depth); /* a double free; 0 is no address */
 void ht_tap_move(uint32_t birth, uintptr_t moved, size_t requested);
 void ht_tap_reset(void); /* numbers of stacks and tasks begin anew */
 #else
@@ -16,6 +17,7 @@ void ht_tap_reset(void); /* numbers of stacks and tasks begin anew */
 #define ht_tap_failed(requested, stack, thread) ((void)0)
 #define ht_tap_free(birth, stack) ((void)0)
 #define ht_tap_unknown_free(address) ((void)0)
+#define ht_tap_misuse(address, pcs, depth) ((void)0)
 #define ht_tap_move(birth, moved, requested) ((void)0)
 #define ht_tap_reset() ((void)0)
 #endif

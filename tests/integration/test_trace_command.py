@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from heaptrail.model.report import Report
+from heaptrail.wire import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 20
@@ -73,6 +74,13 @@ def test_the_mended_player_is_innocent(built: Path, tmp_path: Path) -> None:
 
     assert ended.returncode == 0, ended.stdout.decode()
     assert ended.stdout.startswith(b"No leak")
+
+
+def test_the_elf_says_which_version_its_stream_has(built: Path) -> None:
+    symbols = subprocess.run(["nm", built / "rtplayer"], capture_output=True, text=True, check=True).stdout
+
+    assert " R ht_wire_version" in symbols
+    assert f"heaptrail.wire/{VERSION}\0".encode() in (built / "rtplayer").read_bytes()
 
 
 def test_the_elf_of_another_build_is_refused(built: Path, tmp_path: Path) -> None:
