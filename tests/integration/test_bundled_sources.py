@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from heaptrail.bundled import agent_ports
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from conftest import Heaptrail
 
 

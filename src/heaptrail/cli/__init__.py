@@ -7,6 +7,7 @@ docstring is its help. Imports stand inside the functions, so that `--help` stay
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 from typing import Annotated
 
@@ -32,6 +33,7 @@ COMMANDS: dict[str, str] = {
 }
 """Each command with its line in `heaptrail --help`; its own help is its docstring."""
 
+COULD_NOT = 2
 INTERRUPTED = 130
 
 
@@ -82,3 +84,7 @@ def main() -> None:
         # The reader of our output went away (`| head`): nothing is wrong, and Python must not complain at exit.
         sys.stderr.close()
         sys.exit(0)
+    except Exception:  # noqa: BLE001 - a bug of ours; its traceback is kept, and it must not leave as "leak" (1)
+        traceback.print_exc()
+        sys.stderr.write("heaptrail: this is a bug in heaptrail\ntry: report it with the lines above and the capture\n")
+        sys.exit(COULD_NOT)
