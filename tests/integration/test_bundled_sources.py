@@ -11,6 +11,7 @@ from heaptrail.bundled import agent_ports
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from conftest import Heaptrail
 
 

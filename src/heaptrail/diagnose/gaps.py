@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from heaptrail.symbols import Symbolizer
 
 
+_ROUNDS_IN_A_LOG = (
+    "the number of rounds is not in the log, so nothing can be counted per cycle; "
+    "give --cycle-mark with the line that the firmware prints when a round ends"
+)
+_ROUNDS_BETWEEN_IMAGES = (
+    "the number of rounds between the images is not known, so nothing can be counted per cycle; give --cycles-apart"
+)
+
+
 def report_problems(
     evidence: Evidence, symbolizer: Symbolizer, findings: tuple[Finding, ...]
 ) -> tuple[ReportProblem, ...]:
@@ -30,11 +39,8 @@ def _missing(evidence: Evidence, symbolizer: Symbolizer, findings: tuple[Finding
         )
     yield from (ReportProblem(what="no_debug_info", text=remark) for remark in symbolizer.remarks)
     if evidence.cycles_from is None and (evidence.samples or evidence.dumps):
-        yield ReportProblem(
-            what="cycles_unknown",
-            text="the number of rounds is not in the log, so nothing can be counted per cycle; "
-            "give --cycle-mark with the line that the firmware prints when a round ends",
-        )
+        images = {capture.format for capture in evidence.captures} == {"image"}
+        yield ReportProblem(what="cycles_unknown", text=_ROUNDS_BETWEEN_IMAGES if images else _ROUNDS_IN_A_LOG)
     if evidence.samples and not evidence.dumps:
         yield ReportProblem(
             what="no_dump",
