@@ -1,7 +1,7 @@
 /* ht_wire.h - the event stream: every allocation and free as a few bytes, for a UART, RTT or a file.
  *
  * TWO SIDES
- *   The hooks' side (ht_wire_alloc ... ht_wire_flush) only appends: some ten stores, no loop over a frame, no checksum.
+ *   The hooks' side (ht_wire_alloc ... ht_wire_flush) only appends: a few bytes, no loop over a frame, no checksum.
  *   The reader's side (ht_wire_pick, ht_wire_seal) takes one finished frame at a time and makes it fit for the line.
  *   Call everything inside one lock, but for ht_wire_seal, which does the long work and touches only its own bytes.
  *

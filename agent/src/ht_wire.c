@@ -38,6 +38,16 @@ static uint8_t *put(uint8_t *to, uint64_t value, unsigned bytes)
     return to;
 }
 
+/* The same for an event's values: four bytes are stored, `bytes` of them stay. No loop, for the hooks' sake. */
+static inline uint8_t *draw(uint8_t *to, uint32_t value, unsigned bytes)
+{
+    to[0] = (uint8_t)value;
+    to[1] = (uint8_t)(value >> 8);
+    to[2] = (uint8_t)(value >> 16);
+    to[3] = (uint8_t)(value >> 24);
+    return to + bytes;
+}
+
 /* Bytes that an unsigned value needs, 1 to 4. */
 static unsigned width_of(uint32_t value) { return value < 0x100u ? 1 : value < 0x10000u ? 2 : value < 0x1000000u ? 3 : 4; }
 
@@ -106,7 +116,7 @@ static ht_wire_frame *room(ht_wire *wire, uint32_t now)
 
 /* An event is put together here, from its values in the order of the format. */
 struct draft {
-    uint8_t *at, values[VALUES_MOST];
+    uint8_t *at, values[VALUES_MOST + 4]; /* draw stores four bytes at once */
 };
 
 static void append(ht_wire_frame *frame, uint8_t control, const uint8_t *values, size_t bytes)
@@ -137,10 +147,10 @@ static ht_wire_frame *begin(ht_wire *wire, struct draft *draft, uint32_t now, bo
         *brief = fits && gap != 0;
     }
     if (gap != 0 && fits) {
-        draft->at = put(draft->at, gap, 1);
+        draft->at = draw(draft->at, gap, 1);
     } else if (gap != 0) {
         uint8_t value[4];
-        (void)put(value, gap, 4);
+        (void)draw(value, gap, 4);
         append(frame, TIME, value, 4);
         wire->events++;
     }
@@ -217,10 +227,10 @@ void ht_wire_alloc(ht_wire *wire, uintptr_t address, uint32_t size, uint32_t sta
     unsigned stack_bytes = stack < 0x100u ? 1 : 2;
     unsigned address_bytes = signed_width_of(steps);
     unsigned size_code = stack != 0 && row->size == size ? 0 : size < 0x100u ? 1 : size < 0x10000u ? 2 : 3;
-    draft.at = put(draft.at, stack, stack_bytes);
-    draft.at = put(draft.at, task, known ? 0 : 1);
-    draft.at = put(draft.at, size, SIZE_BYTES[size_code]);
-    draft.at = put(draft.at, (uint32_t)steps, address_bytes);
+    draft.at = draw(draft.at, stack, stack_bytes);
+    draft.at = draw(draft.at, task, known ? 0 : 1);
+    draft.at = draw(draft.at, size, SIZE_BYTES[size_code]);
+    draft.at = draw(draft.at, (uint32_t)steps, address_bytes);
     wire->address = (uint64_t)address;
     finish(wire, frame,
            ALLOC | (unsigned)brief << 6 | (unsigned)!known << 5 | (stack_bytes - 1) << 4 | size_code << 2 | (address_bytes - 1),
@@ -239,9 +249,9 @@ void ht_wire_free(ht_wire *wire, uint32_t age, uint32_t stack, uint8_t task, uin
     bool known = usual_task(stack, row, task);
     unsigned stack_bytes = stack == 0 ? 0 : stack < 0x100u ? 1 : 2;
     unsigned age_bytes = width_of(age);
-    draft.at = put(draft.at, stack, stack_bytes);
-    draft.at = put(draft.at, task, known ? 0 : 1);
-    draft.at = put(draft.at, age, age_bytes);
+    draft.at = draw(draft.at, stack, stack_bytes);
+    draft.at = draw(draft.at, task, known ? 0 : 1);
+    draft.at = draw(draft.at, age, age_bytes);
     finish(wire, frame, FREE | (unsigned)brief << 5 | (unsigned)!known << 4 | stack_bytes << 2 | (age_bytes - 1), &draft);
 }
 
@@ -261,11 +271,11 @@ void ht_wire_free_at(ht_wire *wire, uintptr_t address, uint32_t stack, uint8_t t
     if (known) {
         unsigned stack_bytes = stack < 0x100u ? 1 : 2;
         unsigned address_bytes = signed_width_of(steps);
-        draft.at = put(draft.at, stack, stack_bytes);
-        draft.at = put(draft.at, (uint32_t)steps, address_bytes);
+        draft.at = draw(draft.at, stack, stack_bytes);
+        draft.at = draw(draft.at, (uint32_t)steps, address_bytes);
         finish(wire, frame, FREE_AT | (unsigned)brief << 4 | stack_bytes << 2 | (address_bytes - 1), &draft);
     } else {
-        draft.at = put(put(put(draft.at, stack, 2), task, 1), (uint32_t)steps, 4);
+        draft.at = draw(draw(draw(draft.at, stack, 2), task, 1), (uint32_t)steps, 4);
         finish(wire, frame, FREE_AT_WIDE, &draft);
     }
 }
@@ -280,8 +290,8 @@ void ht_wire_realloc(ht_wire *wire, uint32_t age, uintptr_t moved, uint32_t size
     ht_wire_frame *frame = begin(wire, &draft, now, NULL);
     if (frame != NULL) {
         wire->address = (uint64_t)moved;
-        draft.at = put(put(put(draft.at, stack, 2), task, 1), size, 4);
-        draft.at = put(put(draft.at, age, 4), (uint32_t)steps, 4);
+        draft.at = draw(draw(draw(draft.at, stack, 2), task, 1), size, 4);
+        draft.at = draw(draw(draft.at, age, 4), (uint32_t)steps, 4);
         finish(wire, frame, REALLOC, &draft);
     }
 }
@@ -292,7 +302,7 @@ void ht_wire_failed(ht_wire *wire, uint32_t size, uint32_t stack, uint8_t task, 
     (void)row_of(wire, &stack, size, task);
     ht_wire_frame *frame = begin(wire, &draft, now, NULL);
     if (frame != NULL) {
-        draft.at = put(put(put(draft.at, stack, 2), task, 1), size, 4);
+        draft.at = draw(draw(draw(draft.at, stack, 2), task, 1), size, 4);
         finish(wire, frame, FAILED, &draft);
     }
 }
@@ -306,7 +316,7 @@ void ht_wire_double_free(ht_wire *wire, uintptr_t address, uint32_t stack, uint8
     ht_wire_frame *frame = begin(wire, &draft, now, NULL);
     if (frame != NULL) {
         wire->address = (uint64_t)address;
-        draft.at = put(put(put(draft.at, stack, 2), task, 1), (uint32_t)steps, 4);
+        draft.at = draw(draw(draw(draft.at, stack, 2), task, 1), (uint32_t)steps, 4);
         finish(wire, frame, DOUBLE_FREE, &draft);
     }
 }
@@ -316,7 +326,7 @@ void ht_wire_mark(ht_wire *wire, uint8_t kind, uint32_t number, uint32_t now)
     struct draft draft;
     ht_wire_frame *frame = begin(wire, &draft, now, NULL);
     if (frame != NULL) {
-        draft.at = put(put(draft.at, kind, 1), number, 4);
+        draft.at = draw(draw(draft.at, kind, 1), number, 4);
         finish(wire, frame, MARK, &draft);
     }
 }
