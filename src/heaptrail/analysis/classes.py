@@ -206,6 +206,9 @@ def _by_cohort(cohort: Cohort, mine: SpanBlocks, unit: str, live: int) -> tuple[
     if cohort.why_not == "few" and cohort.events == 0:
         text = f"No block of the {live} was added after the warm-up and before the last eighth of the run."
         return ("bounded" if live > 1 else "one_time"), text
+    if cohort.why_not == "few" and cohort.events == 1 and unit == "dump":
+        # Dumps have no rhythm of their own: what came between two of them may have come once or a hundred times.
+        return "undecided", f"{added} added between two dumps: a third one shows whether more keep arriving."
     if cohort.why_not == "few" and cohort.events == 1:
         return "one_time", f"{added} added in one single {unit}: one event is never a leak verdict."
     if cohort.why_not == "churn":

@@ -180,3 +180,16 @@ def test_one_listing_with_an_order_of_births_and_nothing_else_is_undecided(runs:
     verdict = judge(Evidence(dumps=(runs.listing(1, None, blocks, workload=None),)), JudgeSettings())
 
     assert [site.site_class for site in verdict.sites] == ["undecided"]
+
+
+def test_a_site_that_grew_between_two_dumps_without_cycles_is_undecided(runs: type[Runs]) -> None:
+    """An ESP-IDF or NuttX log with two dumps: three blocks, then six. That is no single event, and no proof either."""
+    dumps = tuple(
+        runs.listing(number, None, [runs.block(STACK, born, number) for born in range(3 * number)], workload=None)
+        for number in (1, 2)
+    )
+
+    (site,) = judge(Evidence(dumps=dumps), JudgeSettings()).sites
+
+    assert site.site_class == "undecided"
+    assert "third" in site.evidence[0]
