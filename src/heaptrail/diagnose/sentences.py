@@ -43,7 +43,10 @@ def _fall(verdict: Verdict, evidence: Evidence) -> str:
         return f"free memory falls by {format_rate(per_cycle.estimate)} B per cycle"
     if per_hour is not None and per_hour.estimate is not None:
         return f"free memory falls by {format_rate(per_hour.estimate)} B per hour"
-    return "live blocks grow from cycle to cycle" if evidence.dumps else "free memory falls"
+    if not evidence.dumps:
+        return "free memory falls"
+    step = "dump" if evidence.cycles_from is None else "cycle"
+    return f"live blocks grow from {step} to {step}"
 
 
 def _culprit(verdict: Verdict, findings: Sequence[Finding]) -> str:

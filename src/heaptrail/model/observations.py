@@ -3,8 +3,8 @@
 These are the objects that `heaptrail parse` prints, one JSON object a line (SPEC.md, "Observations"). A field that the
 log did not print is `None` and stays so: nothing is computed silently from other fields.
 
-Frozen records cannot form cycles, so the garbage collector need not look at them (`gc=False`); among a million blocks it
-would take a quarter of the time.
+Frozen records cannot form cycles, so the garbage collector need not look at them (`gc=False`); among a million blocks
+it would take a quarter of the time.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ UNKNOWN: Final = "unknown"
 VERDICTS: Final[dict[VerdictWord, str]] = {"leak": "Leak", "no_leak": "No leak", "inconclusive": "Inconclusive"}
 
 CLASSES: Final[dict[SiteClass, tuple[str, str]]] = {
-    "leak": ("leak", "blocks stay with every cycle and are never freed"),
+    "leak": ("leak", "blocks keep coming and stay"),
     "held_until_teardown": (
         "held until teardown",
         "blocks pile up with every cycle and go only when the workload ends",
