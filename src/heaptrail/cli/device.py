@@ -40,6 +40,9 @@ def interpretation_of(workload: Workload, *, allow_mismatch: bool) -> Interpreta
 def header_and_commands(workload: Workload, interpretation: Interpretation) -> tuple[CaptureHeader, ConsoleCommands]:
     """The head of a capture of this workload, and what to type on its console.
 
+    `auto` types the commands of Tina and of our own agent (`free`, `memleak`) and leaves it to reading which system
+    answered.
+
     Raises:
         UsageError: The dialect is unknown, or its console has no commands.
     """
@@ -61,5 +64,5 @@ def header_and_commands(workload: Workload, interpretation: Interpretation) -> t
             f"the dialect {name} has no console commands to hunt with",
             try_this="record the console with any terminal program, and give the log to heaptrail read",
         )
-    header = capture_header(workload, dialect=name, build_id=build_id, started_unix_s=time.time())
+    header = capture_header(workload, dialect=workload.target.dialect, build_id=build_id, started_unix_s=time.time())
     return header, commands

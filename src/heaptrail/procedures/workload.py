@@ -303,7 +303,8 @@ console = "/dev/ttyUSB0"
 baud = 115200
 # The image with debug information, of the very build that runs. Without it, addresses stay addresses.
 # elf = "build/firmware.elf"
-# Which RTOS's console this is: auto, or a name from `heaptrail list dialects`.
+# Which RTOS's console this is: a name from `heaptrail list dialects`, or auto, which types free and memleak
+# (Tina's commands and those of our own agent) and reads whatever answers.
 dialect = "auto"
 # The whole prompt as a regular expression. Left out, it is what the console shows after Enter.
 # prompt = 'c906>'
