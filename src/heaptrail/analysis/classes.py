@@ -203,6 +203,9 @@ def _widest_gap(span: Span) -> float:
 def _by_cohort(cohort: Cohort, mine: SpanBlocks, unit: str, live: int) -> tuple[SiteClass, str]:
     """What the survivors' first failing condition says of the site."""
     added = plural(cohort.survivors, "block")
+    if cohort.why_not == "level":
+        text = f"{added} are newer than earlier dumps, but no more are live than then: they replace others."
+        return "bounded", text
     if cohort.why_not == "few" and cohort.events == 0:
         text = f"No block of the {live} was added after the warm-up and before the last eighth of the run."
         return ("bounded" if live > 1 else "one_time"), text

@@ -45,6 +45,8 @@ class Window:
     Args:
         pieces: `(span index, from, to, last listing, offset)`; a birth at x in that span lies at `offset + x - from`.
         record: From where to where births of each piece's span are on record, counted from its boot's start.
+        counted: Where the listings of each piece lie that count after the warm-up, and at which place they begin
+            among all listings of its span.
         width: Sum of the pieces' lengths.
         now: The last listing's place on the same axis (`width` plus the young tail).
         settled: The declared warm-up.
@@ -52,6 +54,7 @@ class Window:
 
     pieces: tuple[tuple[int, float, float, float, float], ...]
     record: tuple[tuple[float, float], ...]
+    counted: tuple[tuple[int, tuple[float, ...]], ...]
     width: float
     now: float
     settled: float
@@ -59,14 +62,26 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class _Arrivals:
-    """One site's survivors: births and sizes in the window, the young ones after it, and all births' ages."""
+    """One site's survivors.
+
+    Args:
+        births, sizes: Those in the window.
+        reached: How old each of them was seen to be. A boot's listings say nothing of what came after that boot.
+        young: Births after the window.
+        ages: All births, each from its boot's start.
+        oldest_death: Age of the oldest block that the site freed.
+        rise: By how much the count rose at most between the first half of the listings and the second.
+        dated: How many of the births lie between listings, so that the rise must show them.
+    """
 
     births: FloatArray
     sizes: FloatArray
+    reached: FloatArray
     young: FloatArray
-    young_sizes: FloatArray
     ages: FloatArray
     oldest_death: float
+    rise: int
+    dated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,7 @@ class Cohort:
         low, estimate, high: The rate by now, with limits: the mean unless the site clearly speeds up.
         speeding: It does.
         blocks_per_unit: Survivors per unit of the axis.
-        oldest: Age of the oldest survivor, in units of the axis.
+        oldest: Age of the oldest survivor in the last listing of its boot, in units of the axis.
         stop_high: The greatest upper limit of the rate over the window, its last half and its last quarter.
         watched: How much of the window can show a loss at this site.
         births: Births in the window, on its axis.
@@ -112,6 +127,7 @@ def window_of(found: Histories, warmup: float) -> Window:
     """From the end of the warm-up (or the arming) of each span to an eighth of its length before its last listing."""
     pieces: list[tuple[int, float, float, float, float]] = []
     record: list[tuple[float, float]] = []
+    counted: list[tuple[int, tuple[float, ...]]] = []
     offset = tail = 0.0
     for index, span in enumerate(found.spans):
         begin = max(span.start, warmup)
@@ -120,15 +136,18 @@ def window_of(found: Histories, warmup: float) -> Window:
         end = span.end - (span.end - begin) * _YOUNG
         pieces.append((index, begin, end, span.end, offset))
         record.append((max(span.start, 0.0), end))
+        skip = sum(1 for at in span.running if at < begin)
+        counted.append((skip, span.running[skip:]))
         offset += end - begin
         tail = span.end - end
-    return Window(tuple(pieces), tuple(record), offset, offset + tail, warmup)
+    return Window(tuple(pieces), tuple(record), tuple(counted), offset, offset + tail, warmup)
 
 
 def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
     """Judge one site's survivors within the window."""
     arrivals = _arrivals(site, window)
     births = arrivals.births
+    watched, stop_high = _stop_high(site, window, arrivals.oldest_death, alpha)
     places, first = np.unique(np.floor(births), return_index=True)
     amounts = np.add.reduceat(arrivals.sizes, first) if len(first) else np.empty(0)
     begins, why_not = _conditions(places, arrivals, window)
@@ -150,9 +169,9 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
         high=high * (1 + at_most * ahead),
         speeding=faster > 0,
         blocks_per_unit=int((births >= begins).sum()) / width if width > 0 else 0.0,
-        oldest=window.now - float(births[0]) if len(births) else 0.0,
-        stop_high=_stop_high(arrivals, window, alpha),
-        watched=_watched(arrivals, window),
+        oldest=float(arrivals.reached.max()) if len(births) else 0.0,
+        stop_high=stop_high,
+        watched=watched,
         births=births,
         amounts=amounts,
         begins=begins,
@@ -160,11 +179,11 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
 
 
 def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
-    births: list[FloatArray] = []
-    sizes: list[FloatArray] = []
-    ages: list[FloatArray] = []
-    oldest_death = 0.0
-    for (index, begin, end, _, offset), (since, _) in zip(window.pieces, window.record, strict=True):
+    none = np.empty(0)
+    births, sizes, reached, ages = [none], [none], [none], [none]
+    oldest_death, rise, dated = 0.0, 0, 0
+    parts = zip(window.pieces, window.record, window.counted, strict=True)
+    for (index, begin, end, listed, offset), (since, _), (skip, at) in parts:
         mine = site.spans.get(index)
         if mine is None:
             continue
@@ -172,16 +191,20 @@ def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
         keep = (mine.births >= begin) & ((mine.births < end) | last)
         births.append(mine.births[keep] - begin + offset)
         sizes.append(mine.sizes[keep])
+        reached.append(listed - mine.births[keep])
         ages.append(np.unique(np.floor(mine.births[(mine.births >= since) & (mine.births < end)])))
         oldest_death = max(oldest_death, mine.oldest_death)
-    if not births:
-        none = np.empty(0)
-        return _Arrivals(none, none, none, none, none, oldest_death)
-    joined, weights = np.concatenate(births), np.concatenate(sizes)
+        if len(at) > 1:
+            counts, half = mine.counts[skip:], len(at) // 2
+            rise += max(max(counts[half:]) - min(counts[:half]), 0)
+            dated += int(((mine.births > at[0]) & (mine.births < end)).sum())
+    joined = np.concatenate(births)
     order = np.argsort(joined, kind="stable")
-    joined, weights = joined[order], weights[order]
+    joined, weights, seen = joined[order], np.concatenate(sizes)[order], np.concatenate(reached)[order]
     old = joined < window.width
-    return _Arrivals(joined[old], weights[old], joined[~old], weights[~old], np.concatenate(ages), oldest_death)
+    return _Arrivals(
+        joined[old], weights[old], seen[old], joined[~old], np.concatenate(ages), oldest_death, rise, dated
+    )
 
 
 def _conditions(places: FloatArray, arrivals: _Arrivals, window: Window) -> tuple[float, str]:
@@ -195,17 +218,27 @@ def _conditions(places: FloatArray, arrivals: _Arrivals, window: Window) -> tupl
         return begins, "few"
     width = window.width - begins
     where = (places - begins) / width
+    if _level(arrivals):
+        return begins, "level"
     if _is_over(where) or _ended(places, arrivals, window, begins):
         return begins, "over"
     if _in_bursts(where):
         return begins, "bursts"
-    births, oldest_death = arrivals.births, arrivals.oldest_death
-    old = int((window.now - births > _OLDER_THAN_DEATH * oldest_death).sum())
-    if oldest_death > 0 and old < _MIN_OLD_SHARE * len(births):
+    oldest_death = arrivals.oldest_death
+    old = int((arrivals.reached > _OLDER_THAN_DEATH * oldest_death).sum())
+    if oldest_death > 0 and old < _MIN_OLD_SHARE * len(arrivals.births):
         return begins, "churn"
-    if favours_slowing(arrivals.ages, window.record, window.settled) > _SLOWING_LOG_LIKELIHOOD:
-        return begins, "slowing"
-    return begins, ""
+    slows = favours_slowing(arrivals.ages, window.record, window.settled) > _SLOWING_LOG_LIKELIHOOD
+    return begins, "slowing" if slows else ""
+
+
+def _level(arrivals: _Arrivals) -> bool:
+    """The count does not rise by even half of what is said to have stayed: the blocks replace others.
+
+    A leak's count rises by every survivor, so that half of them allows for what else the site does. It matters most
+    where births are only known to lie between two listings, which makes a buffer that is renewed look like arrivals.
+    """
+    return arrivals.dated >= len(arrivals.births) / 2 and arrivals.rise < arrivals.dated / 2
 
 
 def _is_over(where: FloatArray) -> bool:
@@ -242,29 +275,39 @@ def _in_bursts(where: FloatArray) -> bool:
     return clusters < 3 or occupied < 3 or len(where) < 2 * clusters or len(where) < _MIN_EVENTS_LATE
 
 
-def _watched(arrivals: _Arrivals, window: Window) -> float:
-    """How much of the window can show a loss at this site: what is younger than blocks freed before tells nothing.
+def _shown(site: SiteHistory, window: Window, death: float) -> tuple[float, FloatArray, FloatArray]:
+    """Over how much of the run blocks can be told to have outlived `death`; births there, end to end, and sizes."""
+    births, sizes = [np.empty(0)], [np.empty(0)]
+    watched = 0.0
+    for index, begin, end, listed, _ in window.pieces:
+        stop = listed if index == window.pieces[-1][0] else end
+        until = min(stop, listed - _OLDER_THAN_DEATH * death)
+        if until <= begin:
+            continue
+        mine = site.spans.get(index)
+        if mine is not None:
+            keep = (mine.births >= begin) & (mine.births < until)
+            births.append(mine.births[keep] - begin + watched)
+            sizes.append(mine.sizes[keep])
+        watched += until - begin
+    return watched, np.concatenate(births), np.concatenate(sizes)
 
-    Where the site's blocks live for longer than that, all of them are taken as lost instead, over the whole window.
+
+def _stop_high(site: SiteHistory, window: Window, oldest_death: float, alpha: float) -> tuple[float, float]:
+    """How much of the window can show a loss here, and the worst of that and its recent parts.
+
+    The second is what the site may lose per unit at most by now. The young count here as if they were lost, save those
+    younger than what the site has freed before: they tell nothing. Where its blocks live for too long to leave
+    anything else, all of them are taken as lost instead, over the whole window.
     """
-    until = window.now - _OLDER_THAN_DEATH * arrivals.oldest_death
-    return until if until >= _SHORTEST_PART else window.now
-
-
-def _stop_high(arrivals: _Arrivals, window: Window, alpha: float) -> float:
-    """The worst of the run and its recent parts: what the site may lose per unit at most by now.
-
-    The young count here as if they were lost, save those younger than what the site has freed before.
-    """
-    births = np.concatenate((arrivals.births, arrivals.young))
-    sizes = np.concatenate((arrivals.sizes, arrivals.young_sizes))
-    until = _watched(arrivals, window)
+    watched, births, sizes = _shown(site, window, oldest_death)
+    if watched < _SHORTEST_PART:
+        watched, births, sizes = _shown(site, window, 0.0)
     worst = 0.0
     part = alpha / len(_RECENT_SHARES)
-    for width in (until * share for share in _RECENT_SHARES if until * share >= _SHORTEST_PART):
-        recent = sizes[(births >= until - width) & (births < until)]
-        worst = max(worst, rate_limits(recent, width, 2 * part)[2])
-    return worst
+    for width in (watched * share for share in _RECENT_SHARES if watched * share >= _SHORTEST_PART):
+        worst = max(worst, rate_limits(sizes[births >= watched - width], width, 2 * part)[2])
+    return watched, worst
 
 
 def _speed_up(where: FloatArray, amounts: FloatArray) -> tuple[float, float]:

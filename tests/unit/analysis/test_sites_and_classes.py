@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from heaptrail.analysis.cohorts import cohort_of, window_of
 from heaptrail.analysis.sites import histories
 from heaptrail.analysis.verdict import judge
 from heaptrail.model.evidence import Evidence
@@ -171,6 +172,59 @@ def test_growing_sites_survive_a_reboot(runs: type[Runs]) -> None:
     verdict = judge(Evidence(samples=tuple(samples), dumps=tuple(dumps), boots=2, footprint=runs.HEAP_4), SETTINGS)
     assert verdict.verdict == "leak"
     assert verdict.sites[0].per_cycle_blocks == pytest.approx(1.0)
+
+
+def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]]) -> Evidence:
+    """Seventeen tasks that hold one buffer each and renew it each cycle, in one boot or more."""
+    dumps, samples = [], []
+    for boot, dumped_at in boots.items():
+        for number, cycle in enumerate(dumped_at):
+            blocks = [runs.block(STACK, cycle * 40 + n, number, 40 + 8 * n, boot=boot) for n in range(17)]
+            live = runs.listing(number, cycle, blocks, 0)
+            head = type(live.dump)(line=1, dump=number, cycle=cycle, boot=boot)
+            dumps.append(type(live)(dump=head, blocks=live.blocks, armed_cycle=0, workload="running"))
+        samples += [runs.reading(cycle, 300_000, boot=boot) for cycle in range(dumped_at[-1] + 1)]
+    return Evidence(samples=tuple(samples), dumps=tuple(dumps), boots=len(boots), footprint=runs.HEAP_4)
+
+
+@pytest.mark.parametrize(
+    "boots",
+    [
+        {1: (13, 21, 29, 38, 43, 52, 64, 79, 97), 2: (13, 42, 77, 122, 178)},  # began anew after 97 cycles
+        {1: (13, 21, 29, 39, 44, 52, 64, 79, 97), 2: (15, 44, 79, 124, 180)},
+        {1: (13, 60), 2: (13, 60), 3: (13, 60), 4: (13, 60)},
+        {1: (10, 60, 300)},  # read ever less often, so that the renewed ones seem born all over the gap
+        {1: (8, 12, 16, 60)},
+    ],
+)
+def test_buffers_that_are_renewed_do_not_grow_over_boots_or_gaps(
+    runs: type[Runs], boots: dict[int, tuple[int, ...]]
+) -> None:
+    verdict = judge(renewed(runs, boots), JudgeSettings(warmup_cycles=5))
+    assert {site.site_class for site in verdict.sites} <= {"bounded", "in_flight"}
+    assert verdict.verdict != "leak"
+
+
+def test_a_block_of_an_earlier_boot_grows_no_older_after_it(runs: type[Runs]) -> None:
+    """The first boot's last buffers were seen for 18 cycles, whatever comes in the second boot."""
+    boots = {1: (13, 21, 29, 38, 43, 52, 64, 79, 97), 2: (13, 42, 77, 122, 178)}
+    found = histories(renewed(runs, boots).dumps, None)
+    assert found is not None
+    window = window_of(found, 5.0)
+    cohort = cohort_of(found.sites[0], window, 0.01)
+    assert cohort.oldest < 178 - 122
+    assert cohort.watched < 97 + 178 - 2 * 40  # nor can the end of either boot show a loss
+
+
+def test_a_site_whose_count_stays_is_level_although_its_blocks_are_new(runs: type[Runs]) -> None:
+    """Renewed once each, at different times, a dozen buffers look as if they had arrived one by one and stayed."""
+
+    def live_at(cycle: int) -> list[Block]:
+        return [runs.block(STACK, 1_000 * n + min(cycle, 10 + 8 * n), 0, 40) for n in range(12)]
+
+    site = site_of(runs, live_at)
+    assert site.site_class == "bounded"
+    assert "they replace others" in site.evidence[0]
 
 
 def test_one_listing_with_an_order_of_births_and_nothing_else_is_undecided(runs: type[Runs]) -> None:
