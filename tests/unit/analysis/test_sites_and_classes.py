@@ -174,12 +174,17 @@ def test_growing_sites_survive_a_reboot(runs: type[Runs]) -> None:
     assert verdict.sites[0].per_cycle_blocks == pytest.approx(1.0)
 
 
-def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]]) -> Evidence:
-    """Seventeen tasks that hold one buffer each and renew it each cycle, in one boot or more."""
+def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]], again: int = 0) -> Evidence:
+    """Seventeen tasks that hold one buffer each and renew it each cycle, in one boot or more.
+
+    At the last dump of each boot, `again` of them happen to lie where they lay at the dump before.
+    """
     dumps, samples = [], []
     for boot, dumped_at in boots.items():
         for number, cycle in enumerate(dumped_at):
-            blocks = [runs.block(STACK, cycle * 40 + n, number, 40 + 8 * n, boot=boot) for n in range(17)]
+            last = number == len(dumped_at) - 1
+            places = [dumped_at[number - 1] if last and n < again else cycle for n in range(17)]
+            blocks = [runs.block(STACK, at * 40 + n, number, 40 + 8 * n, boot=boot) for n, at in enumerate(places)]
             live = runs.listing(number, cycle, blocks, 0)
             head = type(live.dump)(line=1, dump=number, cycle=cycle, boot=boot)
             dumps.append(type(live)(dump=head, blocks=live.blocks, armed_cycle=0, workload="running"))
@@ -187,6 +192,7 @@ def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]]) -> Evidence:
     return Evidence(samples=tuple(samples), dumps=tuple(dumps), boots=len(boots), footprint=runs.HEAP_4)
 
 
+@pytest.mark.parametrize("again", [0, 3, 5])
 @pytest.mark.parametrize(
     "boots",
     [
@@ -198,9 +204,9 @@ def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]]) -> Evidence:
     ],
 )
 def test_buffers_that_are_renewed_do_not_grow_over_boots_or_gaps(
-    runs: type[Runs], boots: dict[int, tuple[int, ...]]
+    runs: type[Runs], boots: dict[int, tuple[int, ...]], again: int
 ) -> None:
-    verdict = judge(renewed(runs, boots), JudgeSettings(warmup_cycles=5))
+    verdict = judge(renewed(runs, boots, again), JudgeSettings(warmup_cycles=5))
     assert {site.site_class for site in verdict.sites} <= {"bounded", "in_flight"}
     assert verdict.verdict != "leak"
 
