@@ -177,7 +177,7 @@ def test_a_reset_in_between_is_told_and_the_boots_are_kept_apart(
             rebooted.append(told)
             transport.write(b"reboot\r")
 
-    done = run(player("mended"), "rate < 40 B/cycle", reboot, traced=False)
+    done = run(player("mended"), "rate < 40 B/cycle", reboot)
 
     assert done.outcome.error is None
     assert done.outcome.reboots == 1
@@ -195,7 +195,7 @@ def test_a_program_that_is_killed_is_started_again(player: Callable[..., Workloa
             killed.append(transport.pid)
             os.kill(transport.pid, signal.SIGKILL)
 
-    done = run(player("mended"), "rate < 40 B/cycle", kill, traced=False)
+    done = run(player("mended"), "rate < 40 B/cycle", kill)
 
     assert done.outcome.error is None
     assert (done.outcome.lost, done.outcome.reboots) == (1, 1)
@@ -217,7 +217,7 @@ def test_a_program_that_ends_at_once_is_given_up(tmp_path: Path, run: Callable[.
 
 
 def test_the_time_given_ends_it(player: Callable[..., Workload], run: Callable[..., Soaked]) -> None:
-    done = run(player("mended"), "rate < 0.01 B/cycle", longest_s=0.7, traced=False)
+    done = run(player("mended"), "rate < 0.01 B/cycle", longest_s=0.7)
 
     assert done.outcome.time_over
     assert done.outcome.error is None
