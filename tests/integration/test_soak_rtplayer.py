@@ -322,11 +322,11 @@ class RunningSoak:
 
 def test_a_killed_soak_goes_on_and_the_report_tells_the_story(players: dict[str, Path], tmp_path: Path) -> None:
     base = tmp_path / "night.cast"
-    RunningSoak(players["mended"], base, "--until", "rate < 20 B/cycle", "--no-tracer").kill_after(60)
+    RunningSoak(players["mended"], base, "--until", "rate < 20 B/cycle").kill_after(60)
     before = interpret(list(parts_of(base).values()), ReadOptions(), Interpretation())
 
     status, out, err = RunningSoak(
-        *(players["mended"], base, "--until", "rate < 20 B/cycle", "--no-tracer", "--resume"),
+        *(players["mended"], base, "--until", "rate < 20 B/cycle", "--resume"),
         *("--junit", str(tmp_path / "junit.xml")),
     ).end()
 
