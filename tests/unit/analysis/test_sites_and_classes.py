@@ -174,10 +174,11 @@ def test_growing_sites_survive_a_reboot(runs: type[Runs]) -> None:
     assert verdict.sites[0].per_cycle_blocks == pytest.approx(1.0)
 
 
-def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]], again: int = 0) -> Evidence:
+def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]], again: int = 0, every: int = 0) -> Evidence:
     """Seventeen tasks that hold one buffer each and renew it each cycle, in one boot or more.
 
-    At the last dump of each boot, `again` of them happen to lie where they lay at the dump before.
+    At the last dump of each boot, `again` of them happen to lie where they lay at the dump before. One block of 40
+    bytes in `every` cycles is never freed.
     """
     dumps, samples = [], []
     for boot, dumped_at in boots.items():
@@ -185,10 +186,14 @@ def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]], again: int = 0)
             last = number == len(dumped_at) - 1
             places = [dumped_at[number - 1] if last and n < again else cycle for n in range(17)]
             blocks = [runs.block(STACK, at * 40 + n, number, 40 + 8 * n, boot=boot) for n, at in enumerate(places)]
+            blocks += [
+                runs.block(STACK, 20_000 + n, number, 40, boot=boot) for n in range(cycle // every if every else 0)
+            ]
             live = runs.listing(number, cycle, blocks, 0)
             head = type(live.dump)(line=1, dump=number, cycle=cycle, boot=boot)
             dumps.append(type(live)(dump=head, blocks=live.blocks, armed_cycle=0, workload="running"))
-        samples += [runs.reading(cycle, 300_000, boot=boot) for cycle in range(dumped_at[-1] + 1)]
+        frees = [300_000 - (48 * (cycle // every) if every else 0) for cycle in range(dumped_at[-1] + 1)]
+        samples += [runs.reading(cycle, free, boot=boot) for cycle, free in enumerate(frees)]
     return Evidence(samples=tuple(samples), dumps=tuple(dumps), boots=len(boots), footprint=runs.HEAP_4)
 
 
@@ -209,6 +214,13 @@ def test_buffers_that_are_renewed_do_not_grow_over_boots_or_gaps(
     verdict = judge(renewed(runs, boots, again), JudgeSettings(warmup_cycles=5))
     assert {site.site_class for site in verdict.sites} <= {"bounded", "in_flight"}
     assert verdict.verdict != "leak"
+
+
+def test_a_leak_among_renewed_buffers_is_found(runs: type[Runs]) -> None:
+    boots = {1: (13, 21, 29, 38, 43, 52, 64, 79, 97), 2: (10, 15, 20, 30, 42, 60, 77, 100, 122, 150, 178)}
+    verdict = judge(renewed(runs, boots, every=2), JudgeSettings(warmup_cycles=5))
+    assert verdict.verdict == "leak"
+    assert verdict.sites[0].site_class == "leak"
 
 
 def test_a_block_of_an_earlier_boot_grows_no_older_after_it(runs: type[Runs]) -> None:
