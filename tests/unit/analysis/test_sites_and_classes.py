@@ -206,6 +206,7 @@ def renewed(runs: type[Runs], boots: dict[int, tuple[int, ...]], again: int = 0,
         {1: (13, 60), 2: (13, 60), 3: (13, 60), 4: (13, 60)},
         {1: (10, 60, 300)},  # read ever less often, so that the renewed ones seem born all over the gap
         {1: (8, 12, 16, 60)},
+        {1: (14, 21, 29, 117)},  # a busy host came late for the fourth
     ],
 )
 def test_buffers_that_are_renewed_do_not_grow_over_boots_or_gaps(
