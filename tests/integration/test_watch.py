@@ -170,7 +170,8 @@ def test_the_screen_shows_it_and_passes_keys_on(watched: Watched) -> None:
 
 def test_what_a_device_sends_never_reaches_the_terminal_as_it_is(watched: Watched) -> None:
     hostile = watched.watch.glimpse()
-    hostile = msgspec.structs.replace(hostile, lines=("\x1b]0;title\x07\x1b[2J[bold]not markup[/bold]",))
+    hostile_line = "\x1b]0;title\x07\x1b[2J[bold]not markup[/bold]"
+    hostile = msgspec.structs.replace(hostile, lines=(hostile_line,), news=())
 
     class Still:
         def glimpse(self) -> Glimpse:

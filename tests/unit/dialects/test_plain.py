@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from heaptrail.errors import UsageError
@@ -12,7 +14,7 @@ from heaptrail.model.observations import HeapSample
 from heaptrail.reading import ReadOptions, observe, read_logs
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 HOME_MADE = r"free: (?P<free>\d+) \(lowest (?P<min_free>\d+)"
 
@@ -106,3 +108,17 @@ def test_a_capture_brings_the_description_along(tmp_path: Path) -> None:
 def test_a_wrong_description_is_refused_before_any_file_is_opened(options: ReadOptions, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read_logs([], options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("csv/table", ReadOptions(columns=("t_s", "heap", "-", "free", "min_free"))),
+        ("regex/home-made", ReadOptions(pattern=r"left=(?P<free>\d+) low=(?P<min_free>\d+)")),
+    ],
+)
+def test_a_described_log_reads_as_before(name: str, options: ReadOptions, golden: Callable[[Path, str], bool]) -> None:
+    log = Path(__file__).parents[2] / "golden" / "dialects" / f"{name}.txt"
+    lines = [msgspec.json.encode(found).decode() for found in observe(log, options)]
+
+    assert golden(log.with_suffix(".jsonl"), "\n".join(lines) + "\n")
