@@ -251,7 +251,8 @@ def _single_listing(
             f"per {unit}; one dump cannot show that they keep arriving."
         )
     elif live <= max(len(tasks), 1):
-        note = f"{plural(live, 'block')}, one for each task that allocated here: one event is never a leak verdict."
+        each = "" if live == 1 else ", one for each task that allocated here"
+        note = f"{plural(live, 'block')} in a single dump{each}: one event is never a leak verdict."
         if span.running_known:
             return Classified("in_flight", (f"{plural(live, 'block')}, one for each task: a buffer in use.",), None)
     return Classified("undecided", (note,), rate)
