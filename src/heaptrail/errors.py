@@ -6,6 +6,10 @@ these two and leaves with `exit_status`; anything else that is raised is a bug a
 
 from __future__ import annotations
 
+EXIT_COULD_NOT = 2
+EXIT_INTERRUPTED = 130
+"""The two exit statuses that no verdict gives (SPEC.md, "Exit status")."""
+
 
 class HeaptrailError(Exception):
     """What could not be done, where, and what to try.
@@ -15,7 +19,7 @@ class HeaptrailError(Exception):
         try_this: One thing that the user can do about it.
     """
 
-    exit_status = 2
+    exit_status = EXIT_COULD_NOT
 
     def __init__(self, sentence: str, *, try_this: str) -> None:
         super().__init__(sentence)
@@ -40,9 +44,3 @@ class TargetError(HeaptrailError):
 
 class EvidenceError(HeaptrailError):
     """The inputs do not belong together, such as an ELF and a capture of another build."""
-
-
-class InterruptedHunt(HeaptrailError):  # noqa: N818 - it is an end that the user chose, not a failure
-    """The user pressed Ctrl-C; what was recorded is kept and the device was left disarmed where it could be."""
-
-    exit_status = 130

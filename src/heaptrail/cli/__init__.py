@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from heaptrail.errors import HeaptrailError
+from heaptrail.errors import EXIT_COULD_NOT, EXIT_INTERRUPTED, HeaptrailError
 from heaptrail.version import __version__
 
 COMMANDS: dict[str, str] = {
@@ -32,9 +32,6 @@ COMMANDS: dict[str, str] = {
     "list": "List the dialects, reports or transports.",
 }
 """Each command with its line in `heaptrail --help`; its own help is its docstring."""
-
-COULD_NOT = 2
-INTERRUPTED = 130
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature that typer's callback has
@@ -79,7 +76,7 @@ def main() -> None:
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write("heaptrail: interrupted\n")
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing is wrong, and Python must not complain at exit.
         sys.stderr.close()
@@ -87,4 +84,4 @@ def main() -> None:
     except Exception:  # noqa: BLE001 - a bug of ours; its traceback is kept, and it must not leave as "leak" (1)
         traceback.print_exc()
         sys.stderr.write("heaptrail: this is a bug in heaptrail\ntry: report it with the lines above and the capture\n")
-        sys.exit(COULD_NOT)
+        sys.exit(EXIT_COULD_NOT)

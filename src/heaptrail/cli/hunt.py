@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heaptrail.cli import options
+from heaptrail.errors import EXIT_COULD_NOT, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from heaptrail.interpret import Interpretation
     from heaptrail.procedures.hunt import HuntOutcome, HuntProgress
     from heaptrail.procedures.workload import Workload
-
-INTERRUPTED = 130
-COULD_NOT = 2
 
 
 def hunt_command(
@@ -59,9 +57,9 @@ def hunt_command(
         write_report(report, targets)
         status = exit_status(report)
     else:
-        status = COULD_NOT
+        status = EXIT_COULD_NOT
     if outcome.interrupted:
-        status = INTERRUPTED
+        status = EXIT_INTERRUPTED
     elif outcome.error is not None:
         status = outcome.error.exit_status
     raise typer.Exit(status)

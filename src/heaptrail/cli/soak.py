@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from heaptrail.cli import options
+from heaptrail.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from heaptrail.procedures.soak import SoakOutcome
     from heaptrail.procedures.workload import Workload
 
-INTERRUPTED = 130
 _STDOUT = Path("-")
 
 
@@ -309,7 +309,7 @@ def _status(outcome: SoakOutcome, report: Report) -> int:
     from heaptrail.cli.output import EXIT_STATUS
 
     if outcome.interrupted:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     if outcome.error is not None:
         return outcome.error.exit_status
     return EXIT_STATUS[report.verdict]

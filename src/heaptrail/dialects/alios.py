@@ -61,7 +61,7 @@ _MISSES = 12
 
 
 class AliOs:
-    """Reads the console of AliOS Things. The attributes are those of `heaptrail.dialects.Dialect`."""
+    """AliOS Things: heap overview, memory blocks, task tables."""
 
     name: ClassVar[str] = "alios"
     sample_line: ClassVar[str] = "0x0x20008b40  used     128   OK  0x0801c2f0"

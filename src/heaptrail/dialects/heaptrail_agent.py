@@ -87,7 +87,7 @@ class _Open:
 
 
 class HeaptrailAgent:
-    """Reads the dumps of heaptrail's agent. The attributes are those of `heaptrail.dialects.Dialect`.
+    """heaptrail's own agent: its dumps, compact ones too, and its sites.
 
     Everything else on that console (`free`, the commands themselves) is Tina's, so the two are always asked together.
     """

@@ -42,7 +42,7 @@ _MISSES = 12
 
 
 class LiteOs:
-    """Reads LiteOS and OpenHarmony. The attributes are those of `heaptrail.dialects.Dialect`."""
+    """LiteOS and OpenHarmony: pools, used nodes with callers, tasks."""
 
     name: ClassVar[str] = "liteos"
     sample_line: ClassVar[str] = "0x20006a10: 0x418  0x0800b21e  0x0800b2d4  0x08004c10"

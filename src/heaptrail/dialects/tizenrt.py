@@ -62,7 +62,7 @@ _MISSES = 12
 
 
 class TizenRt:
-    """Reads the console of TizenRT. The attributes are those of `heaptrail.dialects.Dialect`."""
+    """TizenRT: heapinfo, mem_leak, tasks."""
 
     name: ClassVar[str] = "tizenrt"
     sample_line: ClassVar[str] = "LEAK   | 0x2020a1c0 |       128  |  0xe00a4d1 | 12"

@@ -15,7 +15,7 @@ from heaptrail.ram.images import Image
 from heaptrail.ram.intervals import Interval, total, without
 from heaptrail.ram.kernels import TaskList, TaskStack
 from heaptrail.ram.memory import alias_distance
-from heaptrail.ram.reach import MASKED, UNREACHABLE, Reach, Roots, find_reach
+from heaptrail.ram.reach import Reach, Roots, find_reach
 from heaptrail.ram.stacks import Stacks, find_stacks
 from heaptrail.registry import resolve
 from heaptrail.units import format_address, format_bytes, plural
@@ -256,9 +256,3 @@ def _tell_missing(
             f"blocks that only it reaches are called possibly masked"
         )
         problems.append(("stack_unknown", text))
-
-
-def state_counts(found: Survey) -> tuple[int, int]:
-    """How many blocks are unreachable, and how many possibly masked."""
-    states = found.reach.states
-    return states.count(UNREACHABLE), states.count(MASKED)

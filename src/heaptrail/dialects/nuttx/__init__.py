@@ -38,7 +38,7 @@ _NEAR_LINES = 8
 
 
 class Nuttx:
-    """Reads the console of NuttX and openvela. The attributes are those of `heaptrail.dialects.Dialect`."""
+    """NuttX and openvela: free, memdump, ps, memory pools, heap notes."""
 
     name: ClassVar[str] = "nuttx"
     sample_line: ClassVar[str] = "    12          64        8        5321 0x3fc8f1a0 0x4200a1c4 0x4200b0f2"

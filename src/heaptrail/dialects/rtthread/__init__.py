@@ -27,7 +27,7 @@ _REPORT_LINES = 24
 
 
 class RtThread:
-    """Reads the console of RT-Thread. The attributes are those of `heaptrail.dialects.Dialect`."""
+    """RT-Thread: heap totals, memtrace and memheap listings, thread tables."""
 
     name: ClassVar[str] = "rtthread"
     sample_line: ClassVar[str] = "[0x20004ad0 -   256] main"

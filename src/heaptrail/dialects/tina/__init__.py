@@ -56,7 +56,7 @@ class _Misuse:
 
 
 class Tina:
-    """Reads the console of Tina RTOS. The attributes are those of `heaptrail.dialects.Dialect`."""
+    """Tina RTOS (Allwinner): free with its task table, memleak, top."""
 
     name: ClassVar[str] = "tina"
     sample_line: ClassVar[str] = "    007: ptr = 0x08760960, size = 0x00000f00, thread = AudioRender"

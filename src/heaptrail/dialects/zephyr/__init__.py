@@ -52,7 +52,7 @@ class _Record:
 
 
 class Zephyr:
-    """Reads the console of Zephyr. The attributes are those of `heaptrail.dialects.Dialect`."""
+    """Zephyr: kernel heap, heap dumps, thread analyzer, heaptrace."""
 
     name: ClassVar[str] = "zephyr"
     sample_line: ClassVar[str] = " main                : STACK: unused 1336 usage 712 / 2048 (34 %); CPU: 0 %"
