@@ -104,6 +104,7 @@ def _last_run(stream: Stream) -> _Run:
 def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, tuple[Freer, ...]] | None:
     """One site's verdict, None where nothing of it lived at the stop."""
     lives, events = run.stream.lifetimes, run.stream.events
+    freers = _freers(run, rows)  # of later blocks, too: a teardown may free only what was born after the stop
     rows = rows[lives.born[rows] <= run.stop]
     died = lives.died[rows]
     unseen = lives.ending[rows] == Ending.UNSEEN
@@ -140,7 +141,7 @@ def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, 
         freed_at_teardown=torn_down,
         evidence=evidence,
     )
-    return site, _freers(run, rows)
+    return site, freers
 
 
 def _classify(

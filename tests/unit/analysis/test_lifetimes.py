@@ -79,6 +79,16 @@ def test_a_block_of_every_cycle_that_nobody_frees_is_a_leak() -> None:
     assert judged.freers == ((),)
 
 
+def test_the_one_who_frees_is_named_though_all_that_it_freed_was_born_after_the_stop() -> None:
+    """A stop that comes between two rounds: the next round begins before the device obeys, and the teardown frees it."""
+    rows = [*leaking(20), STOP, alloc(0x8000, 1), freed(0x8000)]
+
+    judged = judge_histories(stream(rows), SETTINGS)
+
+    ((freer,),) = judged.freers
+    assert (freer.frames[0].pc, freer.times, freer.while_running) == (0x1000 * FREER, 1, 0)
+
+
 def test_what_only_the_teardown_frees_is_held_until_then_and_its_freer_is_named() -> None:
     rows = [*leaking(20), STOP, *(freed(0x100 * n) for n in range(20))]
 
