@@ -80,7 +80,7 @@ def test_a_block_of_every_cycle_that_nobody_frees_is_a_leak() -> None:
 
 
 def test_the_one_who_frees_is_named_though_all_that_it_freed_was_born_after_the_stop() -> None:
-    """A stop that comes between two rounds: the next round begins before the device obeys, and the teardown frees it."""
+    """A stop that comes between two rounds: the next round begins before the device obeys; the teardown frees it."""
     rows = [*leaking(20), STOP, alloc(0x8000, 1), freed(0x8000)]
 
     judged = judge_histories(stream(rows), SETTINGS)
