@@ -157,6 +157,35 @@ def test_a_small_block_every_twenty_rounds_is_found(
     assert leak.per_cycle_blocks == pytest.approx(1 / 20, abs=0.02)
 
 
+def test_a_leak_on_an_error_path_is_found_though_it_is_rare(
+    player: Callable[..., Workload], run: Callable[..., Soaked]
+) -> None:
+    """The tags of one round in ten are damaged, and the early return forgets 200 bytes."""
+    damaged: list[int] = []
+
+    def damage(told: SoakProgress, transport: Transport) -> None:
+        if told.done >= 10 * (len(damaged) + 1):
+            damaged.append(told.done)
+            transport.write(b"fault 1\r")
+
+    done = run(player("mended", "--error-path"), "rate < 2 B/cycle", damage, longest_s=30.0)
+
+    assert done.report.verdict == "leak"
+    (leak,) = [finding for finding in done.report.findings if finding.finding_class == "leak"]
+    assert leak.sites[0].sizes_bytes == (200,)
+    assert leak.per_cycle_blocks == pytest.approx(1 / 10, abs=0.05)
+
+
+def test_two_leaks_at_once_are_two_findings(player: Callable[..., Workload], run: Callable[..., Soaked]) -> None:
+    done = run(player("leaking", "--drip 2"), "rate < 10 B/cycle")
+
+    assert done.state == "refuted"
+    leaks = [finding for finding in done.report.findings if finding.finding_class == "leak"]
+    assert [{size for site in leak.sites for size in site.sizes_bytes} for leak in leaks] == [{0xF00}, {24}]
+    assert leaks[0].per_cycle_blocks == pytest.approx(2, abs=0.2)
+    assert leaks[1].per_cycle_blocks == pytest.approx(0.5, abs=0.1)
+
+
 def test_a_cache_that_fills_within_the_declared_warm_up_is_no_leak(
     player: Callable[..., Workload], run: Callable[..., Soaked]
 ) -> None:

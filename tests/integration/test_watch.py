@@ -14,6 +14,7 @@ from integration.adapter import Adapter
 from rich.text import Text
 from textual.widgets import Static
 
+from heaptrail.cli.recording import recording, resumption_of
 from heaptrail.cli.screen import WatchApp
 from heaptrail.clock import SystemClock
 from heaptrail.dialects.tina import Tina
@@ -44,6 +45,7 @@ class Watched:
 
     def __init__(self, workload: Workload, base: Path, **options: float) -> None:
         self.base = base
+        self.workload = workload
         self.transport = transport_for(workload)
         self._aside = ThreadPoolExecutor(1)
         header = capture_header(workload, dialect="tina", build_id=None, started_unix_s=0.0)
@@ -138,6 +140,39 @@ def test_a_console_that_comes_back_is_listened_to_again(players: dict[str, Path]
     assert any("waiting for it to come back" in news for news in back.news)
     assert "the console is back" in back.news
     assert [problem.what for problem in made.report().problems].count("gap") == 2
+
+
+def test_a_watch_that_was_ended_goes_on_where_it_was(watched: Watched) -> None:
+    watched.until(lambda now: now.cycles >= 12 and now.readings >= 12)
+    watched.end()
+    before = watched.watch.glimpse()
+    transport = transport_for(watched.workload)
+    assert Tina.commands is not None
+
+    with ThreadPoolExecutor(1) as aside:
+        fresh = capture_header(watched.workload, dialect="tina", build_id=None, started_unix_s=0.0)
+        resumption = resumption_of(watched.base, fresh)
+        assert resumption is not None
+        writer = recording(watched.base, fresh, SystemClock(), aside, resumption=resumption)
+        watch = Watch(
+            *(watched.workload, "tina", Tina.commands, transport, writer),
+            clock=SystemClock(),
+            look=lambda: aside.submit(watched.report),
+            sample_every_s=0.1,
+        )
+        watch.go_on_from(list(resumption.parts.values()), resumption.offset_s)
+        known = watch.glimpse()
+        watch.start()
+        transport.write(PLAY)
+        watched.watch = watch
+        watched.until(lambda now: now.readings >= before.readings + 3 and now.report is not None)
+        watch.stop()
+
+    assert [point.free_bytes for point in known.points] == [point.free_bytes for point in before.points]
+    assert (known.boots, known.cycles) == (before.boots + 1, 0), "the program was started anew"
+    report = watched.report()
+    assert report.boots == 2
+    assert any(problem.what == "gap" and "resumed" in problem.text for problem in report.problems)
 
 
 def shown(app: WatchApp, pane: str) -> str:

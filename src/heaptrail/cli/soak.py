@@ -19,7 +19,6 @@ from heaptrail.errors import EXIT_INTERRUPTED
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from heaptrail.capture import CaptureHeader
     from heaptrail.interpret import Interpretation
     from heaptrail.model.report import Report
     from heaptrail.model.verdict import JudgeSettings
@@ -128,36 +127,25 @@ class _Run:
         """Drive the device; a run that is settled already is not driven again."""
         from heaptrail.cli.device import header_and_commands
         from heaptrail.cli.progress import soak_progress
+        from heaptrail.cli.recording import recording, resumption_of
         from heaptrail.clock import SystemClock
-        from heaptrail.parts import PartedCapture, compress, leftovers_of, parts_of
         from heaptrail.procedures.soak import SoakOutcome, soak
         from heaptrail.procedures.target import transport_for
 
         header, commands = header_and_commands(self._workload, self._interpretation)
         header = msgspec.structs.replace(header, judge=self._claim.settings, run=uuid.uuid4().hex)
         transport = transport_for(self._workload)
-        self._base.parent.mkdir(parents=True, exist_ok=True)
         clock = SystemClock()
-        first_part, offset_s, earlier = 1, 0.0, None
-        if resume and (parts := parts_of(self._base)):
-            header, offset_s, used_s = _resumed(list(parts.values()), header)
+        earlier = None
+        resumption = resumption_of(self._base, header) if resume else None
+        if resumption is not None:
             earlier = self._look()
-            longest_s -= used_s
-            first_part = max(parts) + 1
+            longest_s -= resumption.used_s
             if earlier.state != "open":
                 return SoakOutcome(state=earlier.state, look=earlier, cycles=earlier.cycles)
-        leftovers = leftovers_of(self._base) if resume else ()
-        writer = PartedCapture(
-            self._base,
-            header,
-            clock,
-            finished=lambda path: self._aside.submit(compress, path),
-            first_part=first_part,
-            offset_s=offset_s,
-            part_bytes=self._part_bytes,
+        writer = recording(
+            *(self._base, header, clock, self._aside), resumption=resumption, part_bytes=self._part_bytes
         )
-        for path in leftovers:
-            self._aside.submit(compress, path)
         with soak_progress() as progress:
             outcome = soak(
                 self._workload,
@@ -213,22 +201,6 @@ class _Run:
         from heaptrail.procedures.claim import take_look
 
         return take_look(list(parts_of(self._base).values()), self._claim)
-
-
-def _resumed(parts: list[Path], fresh: CaptureHeader) -> tuple[CaptureHeader, float, float]:
-    """The head of the next part, seconds since the run's start, and seconds of it that were spent recording."""
-    from heaptrail.errors import UsageError
-    from heaptrail.reading.runs import recorded_s
-
-    run, started_unix_s, used_s, last_s = recorded_s(parts)
-    if run is None:
-        raise UsageError(
-            f"{parts[0].name} is no part of a soak", try_this="another name with --capture, or go on without --resume"
-        )
-    now_s = fresh.started_unix_s or 0.0
-    offset_s = max(last_s, now_s - started_unix_s if started_unix_s else last_s)
-    header = msgspec.structs.replace(fresh, run=run, resumed=True)
-    return header, offset_s, used_s
 
 
 def _terms(workload: Workload, confidence: float | None, largest_single_loss: int | None) -> JudgeSettings:

@@ -35,6 +35,9 @@ def watch_command(
     capture: Annotated[
         Path, typer.Option("--capture", help="Name of the recording; its parts get numbers: watch.0001.cast, …")
     ] = Path("watch.cast"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the recording that is there (or begin, where there is none).")
+    ] = False,
     sample_every: SampleEvery = None,
     console: Annotated[
         str | None, typer.Option("--console", help="Another console than the workload file's.", show_default=False)
@@ -47,9 +50,10 @@ def watch_command(
     Keys: a tracer on and off, l list live blocks, c a cycle ends, f read the heap, j judge now, q quit.
     """
     from heaptrail.cli.device import header_and_commands, interpretation_of, overridden
+    from heaptrail.cli.recording import recording, resumption_of
     from heaptrail.clock import SystemClock
     from heaptrail.interpret import interpret
-    from heaptrail.parts import PartedCapture, compress, parts_of
+    from heaptrail.parts import parts_of
     from heaptrail.procedures.target import transport_for
     from heaptrail.procedures.watch import Watch
     from heaptrail.procedures.workload import load_workload
@@ -59,14 +63,14 @@ def watch_command(
     workload = overridden(load_workload(workload_file), console, elf)
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     header, commands = header_and_commands(workload, interpretation)
-    capture.parent.mkdir(parents=True, exist_ok=True)
 
     def judge() -> Report:
         return interpret(list(parts_of(capture).values()), ReadOptions(), interpretation)
 
     with ThreadPoolExecutor(1, thread_name_prefix="heaptrail-look") as aside:
         header = msgspec.structs.replace(header, run=uuid.uuid4().hex)
-        writer = PartedCapture(capture, header, SystemClock(), finished=lambda path: aside.submit(compress, path))
+        resumption = resumption_of(capture, header) if resume else None
+        writer = recording(capture, header, SystemClock(), aside, resumption=resumption)
         watch = Watch(
             *(workload, header.dialect or "auto", commands, transport_for(workload), writer),
             clock=SystemClock(),
@@ -74,6 +78,8 @@ def watch_command(
             sample_every_s=sample_every,
         )
         try:
+            if resumption is not None:
+                watch.go_on_from(list(resumption.parts.values()), resumption.offset_s)
             watch.start()
             app(watch, workload.target.console).run()
         finally:

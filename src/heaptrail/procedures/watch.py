@@ -21,18 +21,21 @@ from heaptrail.model.report import Report
 from heaptrail.procedures.claim import FIRST_LOOK_CYCLES, LOOK_RATIO
 from heaptrail.reading.cleaning import clean
 from heaptrail.reading.session import Session, make_dialects
-from heaptrail.reading.sources import Chunk, Marker
+from heaptrail.reading.sources import Chunk, Marker, open_source
 from heaptrail.transports import scheme_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
+    from heaptrail.capture import MarkWhat
     from heaptrail.clock import Clock
     from heaptrail.dialects import ConsoleCommands
     from heaptrail.model.observations import AnyObservation
     from heaptrail.parts import Recorder
     from heaptrail.procedures.workload import Workload
+    from heaptrail.reading.sources import Source
     from heaptrail.transports import Transport
 
 POINTS_KEPT = 2_000
@@ -146,6 +149,34 @@ class Watch:
         self._failed: HeaptrailError | None = None
 
     # --- asked by the screen
+
+    def go_on_from(self, parts: Sequence[Path], offset_s: float) -> None:
+        """Take in what an earlier watch recorded, so that its curve and its counts go on; before `start`.
+
+        Args:
+            parts: Of the run, in order.
+            offset_s: Seconds since the run's start.
+
+        Raises:
+            HeaptrailError: They cannot be read.
+        """
+        earlier: Source | None = None
+        for path in parts:
+            with open_source(path, DEFAULT_LIMITS) as source:
+                if earlier is not None:
+                    source.go_on_from(earlier)
+                source.goes_on = True
+                for item in source:
+                    for seen in self._session.chunk(item) if isinstance(item, Chunk) else self._session.marker(item):
+                        self._note(seen, seen.t_s or 0.0)
+                earlier = source
+        self._begun_s -= offset_s
+        while self._next_look <= self._readings:
+            self._next_look *= LOOK_RATIO
+        self._capture.mark("step", "resumed: another watch goes on with the run")
+        if scheme_of(self._workload.target.console) == "exec":
+            self._mark_boot()
+        self._begin_look()
 
     def start(self) -> None:
         """Open the console and begin. Raises `TargetError` when it cannot be opened."""
@@ -283,11 +314,22 @@ class Watch:
             self._partial = b""
             self._capture.mark("step", "console back")
             if scheme_of(self._workload.target.console) == "exec":
-                self._capture.mark("boot")
+                self._mark_boot()
             self._tell("the console is back")
             with self._lock:
                 self._listening = True
             return
+
+    def _mark_boot(self) -> None:
+        """A program that is started again begins anew, whether it says so or not."""
+        self._capture.mark("boot")
+        self._take_marker("boot", "another process")
+
+    def _take_marker(self, what: MarkWhat, label: str) -> None:
+        marker = Marker(what, label, self._clock.monotonic() - self._begun_s)
+        with self._lock:
+            for observation in self._session.marker(marker):
+                self._note(observation, marker.t_s)
 
     def _tell(self, text: str) -> None:
         with self._lock:
@@ -322,10 +364,7 @@ class Watch:
 
     def _mark_cycle(self) -> None:
         self._capture.mark("cycle", "by hand")
-        marker = Marker("cycle", "by hand", self._clock.monotonic() - self._begun_s)
-        with self._lock:
-            for observation in self._session.marker(marker):
-                self._note(observation, marker.t_s)
+        self._take_marker("cycle", "by hand")
 
     def _begin_look(self) -> None:
         if self._pending is None:
