@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from heaptrail.diagnose import diagnose
+from heaptrail.errors import UsageError
 from heaptrail.model.verdict import JudgeSettings
 from heaptrail.reading import ReadOptions, observe, read_logs
+from heaptrail.reports.jsonfile import load_report, looks_like_report
 from heaptrail.symbols import NoSymbols, Symbolizer
 from heaptrail.version import __version__
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from heaptrail.model.observations import AnyObservation
     from heaptrail.model.report import Report
     from heaptrail.reading import Progress
+
+_HEAD_BYTES: Final = 200
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +50,7 @@ class Interpretation(msgspec.Struct, frozen=True, kw_only=True):
         source_map: `OLD=NEW` prefixes that turn paths of the build machine into paths of this one.
         wrappers: Functions of the user's that only pass allocations on (patterns as in a shell).
         allow_mismatch: Use an ELF that does not belong to the capture, with a warning.
+        excerpts: Read the sources that the ELF names, where they are at hand, and show the lines.
     """
 
     elf: Path | None = None
@@ -54,6 +59,7 @@ class Interpretation(msgspec.Struct, frozen=True, kw_only=True):
     source_map: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
     allow_mismatch: bool = False
+    excerpts: bool = True
 
 
 def interpret(
@@ -80,6 +86,33 @@ def interpret(
         options=_options(reading, interpretation, settings),
         allow_mismatch=interpretation.allow_mismatch,
     )
+
+
+def report_on(
+    paths: Sequence[Path],
+    reading: ReadOptions,
+    interpretation: Interpretation,
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """The saved report where a report is all that is given, else the one on the captures.
+
+    Raises:
+        UsageError, FormatError: An input cannot be read.
+        EvidenceError: The ELF does not belong to the capture.
+    """
+    if len(paths) == 1 and paths[0] != Path("-"):
+        try:
+            with paths[0].open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+                if looks_like_report(head):
+                    return load_report(head + file.read())
+        except OSError as error:
+            raise UsageError(
+                f"{paths[0]} cannot be read: {error.strerror}",
+                try_this="the path of a saved report, a capture or a log",
+            ) from error
+    return interpret(paths, reading, interpretation, progress=progress)
 
 
 def read(
@@ -123,6 +156,7 @@ def _symbolizer(interpretation: Interpretation) -> Symbolizer:
         debug_path=interpretation.debug_file,
         source_map=interpretation.source_map,
         extra_wrappers=interpretation.wrappers,
+        excerpts=interpretation.excerpts,
     )
 
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "diff": "Compare two runs: leaks gone, new, grown.",
     "demo": "Build a program that leaks, and hunt it.",
     "agent": "Copy the tracer's C files out of this package.",
+    "mcp": "Let an assistant read logs and reports (MCP).",
     "init": "Write a commented workload file to start from.",
     "list": "List the dialects, reports or transports.",
 }

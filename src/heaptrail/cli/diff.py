@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 EXIT_STATUS: Final[dict[Outcome, int]] = {"same": 0, "better": 0, "worse": 1, "inconclusive": 3}
 
-_REPORT: Final = re.compile(rb'\s*\{\s*"schema"\s*:\s*"heaptrail\.')
 _SUFFIXES: Final = {".txt": "terminal", ".md": "markdown", ".json": "json"}
 
 
@@ -85,20 +83,8 @@ def _writer(name: str | None, path: Path) -> Callable[[Comparison], bytes]:
 
 def _report(path: Path, elf: Path | None, marks: tuple[str | None, str | None], wrappers: tuple[str, ...]) -> Report:
     """The report in the file, or the one on the capture in it."""
-    from heaptrail.errors import UsageError
-    from heaptrail.interpret import Interpretation, interpret
+    from heaptrail.interpret import Interpretation, report_on
     from heaptrail.reading import ReadOptions
-    from heaptrail.reports.jsonfile import load_report
 
-    if path != Path("-"):
-        try:
-            with path.open("rb") as file:
-                if _REPORT.match(file.read(200)):
-                    file.seek(0)
-                    return load_report(file.read())
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be read: {error.strerror}", try_this="the path of a saved report, a capture or a log"
-            ) from error
     reading = ReadOptions(cycle_mark=marks[0], boot_mark=marks[1])
-    return interpret([path], reading, Interpretation(elf=elf, wrappers=wrappers))
+    return report_on([path], reading, Interpretation(elf=elf, wrappers=wrappers))

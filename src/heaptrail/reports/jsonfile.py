@@ -20,6 +20,7 @@ from heaptrail.reports.untrusted import escaped
 SchemaName = Literal["report", "observation"]
 
 _SCHEMA_TYPES: Final[dict[str, Any]] = {"report": Report, "observation": AnyObservation}
+_OURS: Final = re.compile(rb'\s*\{\s*"schema"\s*:\s*"heaptrail\.')
 _NOT_PLAIN: Final = re.compile(r"[^\n -~]")
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BYTES_AT_MOST: Final = 1 << 30
@@ -36,6 +37,11 @@ class JsonRenderer:
         r"""The whole report; what is not printable is written as `\uXXXX`, so that the file may be shown with `cat`."""
         text = msgspec.json.format(_encoded(report).decode(), indent=2)
         return (_NOT_PLAIN.sub(_printable_or_code, text) + "\n").encode()
+
+
+def looks_like_report(head: bytes) -> bool:
+    """Whether a file that begins like this is one of heaptrail's own, of whatever version."""
+    return _OURS.match(head) is not None
 
 
 def load_report(content: bytes) -> Report:

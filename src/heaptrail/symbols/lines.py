@@ -55,7 +55,7 @@ class ElfSymbolizer:
         debug: ElfImage,
         *,
         store: CacheStore,
-        sources: SourceFiles,
+        sources: SourceFiles | None,
         limits: Limits,
         extra_wrappers: tuple[str, ...],
     ) -> None:
@@ -87,7 +87,7 @@ class ElfSymbolizer:
 
     def excerpt(self, file: str, line: int) -> SourceExcerpt | None:
         """Source lines around `line`, where the file is here or a source map leads to it."""
-        return self._sources.excerpt(file, line)
+        return self._sources.excerpt(file, line) if self._sources is not None else None
 
     def fit(self, frames: Iterable[RawFrame]) -> ImageFit:
         """How well the ELF fits the addresses of a capture: data only, the judgement is the diagnosis'."""
@@ -222,6 +222,7 @@ def open_symbolizer(
     cache_dir: Path | str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     extra_wrappers: Sequence[str] = (),
+    excerpts: bool = True,
 ) -> ElfSymbolizer:
     """A symbolizer for an ELF, from the cache where the same build was seen before.
 
@@ -232,6 +233,7 @@ def open_symbolizer(
         cache_dir: Where symcaches are kept; None for the user's cache folder.
         limits: Bounds for section sizes and inline depth.
         extra_wrappers: The user's patterns of functions that never name a site.
+        excerpts: Whether source files that the ELF names are opened.
 
     Raises:
         UsageError: A file cannot be read, or a source map entry is malformed.
@@ -250,7 +252,7 @@ def open_symbolizer(
         elf,
         debug,
         store=CacheStore(Path(cache_dir) if cache_dir is not None else cache_folder()),
-        sources=SourceFiles(source_map),
+        sources=SourceFiles(source_map) if excerpts else None,
         limits=limits,
         extra_wrappers=tuple(extra_wrappers),
     )
