@@ -22,6 +22,7 @@ REGISTRY: dict[str, str] = {
     "ameba": "heaptrail.dialects.ameba:Ameba",
     "csv": "heaptrail.dialects.plain_csv:PlainCsv",
     "espidf": "heaptrail.dialects.espidf:EspIdf",
+    "firmware": "heaptrail.dialects.firmware:Firmware",
     "flipper": "heaptrail.dialects.flipper:Flipper",
     "freertos": "heaptrail.dialects.freertos:FreeRtos",
     "heaptrail": "heaptrail.dialects.heaptrail_agent:HeaptrailAgent",
@@ -42,7 +43,8 @@ without one."""
 class Line(msgspec.Struct, frozen=True):
     """One console line as a dialect sees it: control sequences, log prefixes and the line end are gone.
 
-    `number`, `boot`, `cycle` and `t_s` are handed on into every observation made from the line.
+    `number`, `boot`, `cycle` and `t_s` are handed on into every observation made from the line. `system` is the dialect
+    of the system that the user named, or that a start-up banner or a log prefix has given away so far; None else.
     """
 
     text: str
@@ -50,6 +52,7 @@ class Line(msgspec.Struct, frozen=True):
     boot: int = 1
     cycle: int | None = None
     t_s: float | None = None
+    system: str | None = None
 
 
 class ConsoleCommands(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +93,8 @@ class Dialect(Protocol):
         triggers: Substrings, as bytes; a line that holds none of them is not fed unless `wants` is above 0. This is
             what makes long logs fast, so a trigger is a word that ordinary log lines do not hold.
 
-    Four more a dialect may have:
+    Five more a dialect may have:
+        last: True where it reads what any system may print; what another dialect reads of the same line counts.
         companions: Names of dialects that are asked too when the user names this one, since its console speaks both.
         due: Number of a line that must be fed whatever it holds, if none is before, since something is over then; None
             where nothing is open. It costs less than `wants`, which asks for all the lines until there.

@@ -170,6 +170,7 @@ def _session(source: Source, options: ReadOptions, *, first_boot: int) -> Sessio
         boot_mark=_compiled(boot_mark, "boot-mark"),
         marked=header is not None,
         first_boot=first_boot,
+        system=None if dialect == "auto" else dialect,
     )
 
 

@@ -20,6 +20,14 @@ _BANNERS: tuple[tuple[bytes, str, str], ...] = (
     (b"*** rtplayer boot", r"\*\*\* rtplayer boot", "rtplayer"),
 )
 BANNER_NEEDLES = tuple(needle for needle, _, _ in _BANNERS)
+SYSTEMS = {
+    "ESP ROM": "espidf",
+    "ESP reset reason": "espidf",
+    "Zephyr": "zephyr",
+    "NuttX": "nuttx",
+    "RT-Thread": "rtthread",
+}
+"""The dialect of the system whose banner it is, where it has one."""
 _PATTERN = re.compile("|".join(f"(?P<b{i}>{pattern})" for i, (_, pattern, _) in enumerate(_BANNERS)))
 _SAME_RESET_LINES = 100
 """One start-up prints several signs of itself (ROM, loader, system) within so many lines."""

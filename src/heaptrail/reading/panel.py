@@ -1,9 +1,10 @@
 """Asks several dialects at once, and lets one line be read by one of them.
 
 Where the dialect is not known, all are asked. Some print alike: FreeRTOS's task table stands in several consoles, and
-every allocator says that it failed. The first dialect that finds something on a line owns it; what another says of
-the same line is the same thing read twice and is left out. A dialect that found a reading or a block of its own is
-asked first from then on. A dialect that holds the console, as between begin and end lines of its own, is asked alone.
+every allocator says that it failed. The first dialect that finds something on a line owns it; what another says of the
+same line is the same thing read twice and is left out. A dialect that found a reading or a block of its own is asked
+first from then on; one that reads what any system may print stays the last. A dialect that holds the console, as
+between begin and end lines of its own, is asked alone.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Panel:
         self._bits = {dialect.name: first_bit << at for at, dialect in enumerate(dialects)}
         self._holds = {dialect.name for dialect in dialects if hasattr(dialect, "holds")}
         self._dues = {dialect.name for dialect in dialects if hasattr(dialect, "due")}
-        self._order = list(dialects)
+        self._last = {dialect.name for dialect in dialects if getattr(dialect, "last", False)}
+        self._order = sorted(dialects, key=lambda dialect: dialect.name in self._last)
         self._by_bits: dict[int, list[Dialect]] = {}
         self._claims: dict[tuple[int, str], str] = {}
         self._begin()
@@ -159,7 +161,7 @@ class Panel:
         return owned
 
     def _ask_first(self, dialect: Dialect) -> None:
-        if self._order[0] is not dialect:
+        if self._order[0] is not dialect and dialect.name not in self._last:
             self._order = [dialect, *(other for other in self._order if other is not dialect)]
             self._by_bits.clear()
 

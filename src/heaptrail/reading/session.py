@@ -10,7 +10,7 @@ from heaptrail.dialects import CONFIGURED, REGISTRY, Dialect, Line
 from heaptrail.dialects.literal import literal_of
 from heaptrail.dialects.plain import NO_FORM, PlainForm
 from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, Problem, Task
-from heaptrail.reading.boots import BANNER_NEEDLES, Boots, banner
+from heaptrail.reading.boots import BANNER_NEEDLES, SYSTEMS, Boots, banner
 from heaptrail.reading.cleaning import clean
 from heaptrail.reading.finder import Finder
 from heaptrail.reading.panel import Panel
@@ -60,6 +60,7 @@ class Session:
         cycle_mark, boot_mark: The user's patterns, searched in the visible text of a line.
         marked: The log is a capture, whose markers may tell the cycles.
         first_boot: Number of the log's first boot.
+        system: The dialect that the user named, None where the log must show it.
 
     Attributes:
         line: Number of the last line read.
@@ -76,6 +77,7 @@ class Session:
         boot_mark: re.Pattern[str] | None = None,
         marked: bool = False,
         first_boot: int = 1,
+        system: str | None = None,
     ) -> None:
         self._panel = Panel(dialects, first_bit=_DIALECTS)
         self._limits = limits
@@ -86,6 +88,7 @@ class Session:
         self._cycle: int | None = 0 if cycle_mark is not None or marked else None
         self._timeline = Timeline()
         self._zero_known = False
+        self._system = system
         self._lowest_free: dict[str | None, int] = {}
         self._cycle_literal = "" if cycle_mark is None else literal_of(cycle_mark.pattern) or ""
         self._finder = self._make_finder()
@@ -172,6 +175,7 @@ class Session:
         for _ in range(_FIRST_STAMP_LINES):
             end = data.find(b"\n", position)
             prefixed = strip_prefixes(clean(data[position : end if end >= 0 else len(data)][: self._limits.line_bytes]))
+            self._system = self._system or prefixed.system
             if prefixed.host or prefixed.device:
                 self._timeline.at(prefixed)
                 break
@@ -191,6 +195,7 @@ class Session:
             found.append(self._problem("long_line", text))
         prefixed = strip_prefixes(clean(raw))
         text = prefixed.text
+        self._system = self._system or prefixed.system
         t_s = chunk.time_at(start) if chunk.times_s else None
         reset = None
         if prefixed.host is not None or prefixed.device is not None:
@@ -208,7 +213,9 @@ class Session:
             found += self._reset("clock", "clock began anew", why=reset)
         if self._cycle_mark is not None and self._cycle_literal in text and self._cycle_mark.search(text):
             found.append(self._cycle_ends(text.strip()[:80]))
-        for dialect, said in self._panel.hear(Line(text, self.line, self._boots.number, self._cycle, t_s), held):
+        for dialect, said in self._panel.hear(
+            Line(text, self.line, self._boots.number, self._cycle, t_s, self._system), held
+        ):
             found += self._heard(dialect, said)
         if chunk.cut_line and end == len(chunk.data) and self._panel.told:
             text = "the last line has no line end, so the log may have been cut there"
@@ -220,7 +227,10 @@ class Session:
         if self._boot_mark is not None and self._boot_mark.search(text):
             return self._reset("boot mark", text.strip()[:80])
         name = banner(text)
-        return [] if name is None else self._reset(name, name)
+        if name is None:
+            return []
+        self._system = self._system or SYSTEMS.get(name)
+        return self._reset(name, name)
 
     def _heard(self, dialect: Dialect, found: list[AnyObservation]) -> list[AnyObservation]:
         """Pass on what a dialect found, unless a figure in it shows that the device was reset before."""

@@ -38,17 +38,22 @@ class Stamp(NamedTuple):
 
 
 class Prefixed(NamedTuple):
-    """A line without its prefixes: `host` is the recorder's stamp, `device` the firmware's own."""
+    """A line without its prefixes: `host` is the recorder's stamp, `device` the firmware's own.
+
+    `system` is the dialect of the only system that has such a prefix, None where several have.
+    """
 
     text: str
     host: Stamp | None = None
     device: Stamp | None = None
+    system: str | None = None
 
 
 def strip_prefixes(text: str) -> Prefixed:
     """Take time stamps, and the tags that follow one, from the front of a line. Indents behind them are kept."""
     host: Stamp | None = None
     device: Stamp | None = None
+    system: str | None = None
     if (match := _HOST.match(text)) is not None:
         host = _host_stamp(match)
         text = text[match.end() :]
@@ -61,14 +66,15 @@ def strip_prefixes(text: str) -> Prefixed:
         begins = text.lstrip()[:1]
     if begins in _ESP_BEGINS:
         if (match := _DEVICE_ESP.match(text)) is not None:
-            device = Stamp("device_ms", int(match[1]) / 1000)
+            device, system = Stamp("device_ms", int(match[1]) / 1000), "espidf"
             text = text[match.end() :]
         elif (match := _ESP_CLOCK.match(text)) is not None:
+            system = "espidf"
             text = text[match.end() :]
     if host is not None or device is not None:
         while "[" in text and (match := _TAG.match(text)) is not None:
             text = text[match.end() :]
-    return Prefixed(text, host, device)
+    return Prefixed(text, host, device, system)
 
 
 def _host_stamp(match: re.Match[str]) -> Stamp:

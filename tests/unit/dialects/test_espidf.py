@@ -28,7 +28,7 @@ def read(*lines: str, limits: Limits | None = None) -> list[Any]:
     found: list[Any] = []
     for number, text in enumerate(lines, 1):
         if dialect.wants or any(trigger.decode() in text for trigger in dialect.triggers):
-            found += dialect.feed(Line(text=text, number=number))
+            found += dialect.feed(Line(text=text, number=number, system="espidf"))
     return found + list(dialect.finish())
 
 

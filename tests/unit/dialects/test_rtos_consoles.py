@@ -33,7 +33,7 @@ EVERY_LINE = [line for path in EVERY_LOG for line in path.read_text(encoding="ut
 
 
 def read_lines(name: str, lines: list[str]) -> list[AnyObservation]:
-    session = Session(make_dialects(name, DEFAULT_LIMITS), DEFAULT_LIMITS)
+    session = Session(make_dialects(name, DEFAULT_LIMITS), DEFAULT_LIMITS, system=name)
     found = list(session.chunk(Chunk("".join(f"{line}\n" for line in lines).encode())))
     return found + list(session.finish())
 

@@ -364,8 +364,6 @@ def test_misuse_is_reported_with_its_stack(text: str, what: str) -> None:
         ("    memleak: 3 blocks counted under other (table of 64 stacks full)", "overflow"),
         ("    memleak: 2 allocations failed", "alloc_failed"),
         ("    memleak: 7 blocks freed without a hook", "missed_frees"),
-        ("softvol_ap_update_mode: no memory", "alloc_failed"),
-        ("[E] pvPortMalloc failed, size 3840", "alloc_failed"),
     ],
 )
 def test_what_the_tracer_and_the_firmware_complain_of(text: str, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,9 +10,9 @@ from heaptrail.dialects import ConsoleCommands
 from heaptrail.dialects.espidf.bluedroid import OsiListing
 from heaptrail.dialects.espidf.events import Hooks, ToolReport
 from heaptrail.dialects.espidf.heaps import BlockListing, Regions, complaint
-from heaptrail.dialects.espidf.oneliners import OneLiners
 from heaptrail.dialects.espidf.tasks import Tracking
 from heaptrail.dialects.espidf.trace import Trace
+from heaptrail.dialects.oneliners import TRIGGERS, OneLiners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from heaptrail.limits import Limits
     from heaptrail.model.evidence import FootprintRule
     from heaptrail.model.observations import AnyObservation
+
+_ESP_WORDS = re.compile(
+    r"(?i)\besp(?:8266|32)|\besp(?:[_.]get|\w*> )|\bESP(?:[.\w]*\b| )free|spiram|malloc_cap|heap_caps"
+    r"|\[[EWIDV]\]\[[\w.-]{1,40}:\d{1,6}\] \w+\(\)"
+)
+"""What shows that a line of firmware's own is of an ESP chip: the chip's name, its functions, Arduino's log format."""
 
 
 class EspIdf:
@@ -74,7 +81,6 @@ class EspIdf:
         b" -> MALLOC_CAP_",
         b"--> p 0x",
         b"--> count ",
-        b" bytes free",
         b"ALLOC 0x",
         b"alloc: 0x",
         b"ALLOC: 0x",
@@ -87,25 +93,8 @@ class EspIdf:
         b"] HEAP: ",
         b"HEAP TRACE REPORT",
         b" leaked bytes in ",
-        b"ree heap",
-        b"ree Heap",
-        b"REE HEAP",
-        b"ree_heap",
-        b"reeHeap",
-        b"ree memory",
         b"> free",
-        b"min heap size",
-        b"eap free",
-        b"eap_free",
-        b"ree internal",
-        b"ree Internal",
-        b"ree_internal",
-        b"ree PSRAM",
-        b"ree psram",
-        b"reePsram",
-        b"ree SPIRAM",
-        b"argest free block",
-        b"argest Free Block",
+        *TRIGGERS,
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -117,7 +106,8 @@ class EspIdf:
         self._osi = OsiListing(limits, dumps)
         self._tracking = Tracking(limits, dumps)
         self._tool = ToolReport(limits, dumps)
-        self._oneliners = OneLiners()
+        self._oneliners = OneLiners(self.name, console=True)
+        self._sure = False
 
     @property
     def wants(self) -> int:
@@ -132,9 +122,13 @@ class EspIdf:
         for reader in (self._trace, self._hooks, self._regions, self._blocks, self._osi, self._tracking, self._tool):
             taken = reader.read(line)
             if taken is not None:
+                self._sure |= reader is not self._hooks
                 return found + taken
         taken = complaint(line)
-        return found + (taken if taken is not None else self._oneliners.read(line) or [])
+        if taken is not None:
+            return found + taken
+        self._sure |= line.system == self.name or _ESP_WORDS.search(line.text) is not None
+        return found + (self._oneliners.read(line) or [] if self._sure else [])
 
     def finish(self) -> Iterable[AnyObservation]:
         """What is still open at the end of the log."""

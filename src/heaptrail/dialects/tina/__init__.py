@@ -32,8 +32,7 @@ _NOTES = (
     ("allocations failed", "alloc_failed"),
     ("without a hook", "missed_frees"),
 )
-_ALLOC_FAILED = re.compile(r"alloc(?:ation)?\w*(?:\(\w*\))? fail|\bno memory\b(?! leak)|\b[Oo]ut of memory\b")
-_RARE_WORDS = ("!", "filter thread", "Memory Leak Check", " fail", "emory")
+_RARE_WORDS = ("!", "filter thread", "Memory Leak Check")
 _LINE_CHARACTERS = 400
 """Four times the longest line of this console, a log prefix included. A longer one is not matched: the time that some
 patterns take grows with the square of the length."""
@@ -66,7 +65,7 @@ class Tina:
     commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
         sample="free", arm="memleak 1", peek="memleak show", collect="memleak 0"
     )
-    companions: ClassVar[tuple[str, ...]] = ("heaptrail",)
+    companions: ClassVar[tuple[str, ...]] = ("heaptrail", "firmware")
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"heaptrail: begin",
         b"Bytes",
@@ -80,12 +79,6 @@ class Tina:
         b"memallocate",
         b"!!!",
         b"filter thread",
-        b"alloc fail",
-        b"ation fail",
-        b"allocate fail",
-        b"alloc() fail",
-        b"no memory",
-        b"ut of memory",
         b"Memory Leak Check",
     )
 
@@ -256,8 +249,6 @@ class Tina:
         if "Memory Leak Check have been opened" in text:
             self._tracer = "on"
             return []
-        if _ALLOC_FAILED.search(text):
-            return [problem(where, "alloc_failed", f"an allocation failed: {' '.join(text.split())[:160]}")]
         return None
 
     def finish(self) -> list[AnyObservation]:

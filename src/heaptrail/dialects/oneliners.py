@@ -1,8 +1,10 @@
-"""The lines that firmware on ESP chips prints of its own: `Free heap: 123456`, `minimum free heap size: 98765 bytes`.
+"""The lines that firmware prints of its own: `Free heap: 123456`, `minimum free heap size: 98765 bytes`.
 
 There is no format to rely on, so little is accepted: a label made of known words, `:` or `=`, and a whole number that
-is bytes. A number in KB, with a thousands separator or a fraction is left alone, as is every other wording. The
-console example's `free` prints a bare number, which is read behind the typed command only.
+is bytes. A number in KB, with a thousands separator or a fraction is left alone, as is every other wording. `is` in
+place of the colon is accepted only where nothing else stands on the line, since it is how people write, too.
+
+Two dialects read them: `espidf` where something else shows that the chip is an ESP, and `firmware` anywhere.
 """
 
 from __future__ import annotations
@@ -19,15 +21,39 @@ if TYPE_CHECKING:
 
 _KINDS = ("internal", "psram", "spiram", "dma", "dram", "iram", "8bit")
 _KIND = f"(?:{'|'.join(_KINDS)})"
+TRIGGERS = (
+    b" bytes free",
+    b"ree heap",
+    b"ree Heap",
+    b"REE HEAP",
+    b"ree_heap",
+    b"reeHeap",
+    b"ree memory",
+    b"min heap size",
+    b"eap free",
+    b"eap_free",
+    b"ree internal",
+    b"ree Internal",
+    b"ree_internal",
+    b"ree PSRAM",
+    b"ree psram",
+    b"reePsram",
+    b"ree SPIRAM",
+    b"argest free block",
+    b"argest Free Block",
+    b"Maximum heap block: ",
+)
+_BESIDE_A_CALL = r"(?:[ _](?:before|after|during)[ _]\w[^:=,;|]{0,40}?)?"
+"""`Free heap after the request: 204316`: a figure of now, with what the firmware did."""
 _VALUE = (
-    rf"(?:\(\))?\s*(?:\((?P<kind2>{_KIND})\)\s*)?(?:[:=]|(?<=\s)is\s)\s*(?P<value>\d{{1,10}})(?![\d_a-z]|[.,]\d)"
+    rf"(?:\(\))?\s*(?:\((?P<kind2>{_KIND})\)\s*)?(?:[:=]|(?<=\s)(?P<is>is)\s)\s*(?P<value>\d{{1,10}})(?![\d_a-z]|[.,]\d)"
     r"(?!\s*(?:[km]i?b?(?:ytes?)?\b|kilo|mega|words?\b|%|/s|->|=>|→|to\s))"
 )
 _LOW_WORD = r"(?:min(?:imum)?[ _.]?(?:ever[ _]?)?)"
 _FIGURE = re.compile(
     rf"(?<![a-z])(?P<prefix>(?:current|curr|total|remaining|available)[ _]|(?:esp[_.])?get_?|{_KIND}[ _])?"
     rf"(?P<low>{_LOW_WORD})?(?:free[ _]?(?:(?P<kind1>{_KIND})[ _]?)?"
-    r"(?:heap(?:[ _]?(?:size|memory|mem))?|(?P<memory>memory))(?:[ _]since[ _](?:boot|start))?"
+    rf"(?:heap(?:[ _]?(?:size|memory|mem))?|(?P<memory>memory))(?:[ _]since[ _](?:boot|start))?{_BESIDE_A_CALL}"
     rf"|(?P<console>min heap size)|heap[ _]free|free[ _]?(?P<kind3>psram|spiram|iram|dram)){_VALUE}"
 )
 _LARGEST = re.compile(rf"(?<![a-z])(?:largest|biggest|max)[ _](?:free[ _])?block(?:[ _]size)?{_VALUE}")
@@ -42,6 +68,10 @@ _OTHER_MOMENT = re.compile(
 _OF_TOTAL = re.compile(
     r"\bHeap: (\d{1,10})/(\d{1,10}) bytes free\b(?:.*?\bmin (\d{1,10})\b)?(?:.*?\blargest block (\d{1,10})\b)?"
 )
+_BARE = re.compile(r"\W*$")
+_BARE_END = re.compile(
+    r"(?:[\W\d]{1,24}(?:bytes?|b|min(?:imum)?|max(?:imum)?|largest|free|heap|block|size|total|is)\b){0,9}[\W\d]{0,24}$"
+)
 _TYPED = re.compile(r"^\s*[\w.:-]{0,32}> ?free\s*$")
 _NUMBER = re.compile(r"^\s*\d{3,10}\s*$")
 _TYPED_LINES = 4
@@ -52,9 +82,16 @@ _OTHERS = ("Application stopped", "Malloc failed. Core:", "xPortGet")
 
 
 class OneLiners:
-    """One sample for each line. `Free heap size: N` alone may be the first line of the Flipper's `free`: it waits."""
+    """One sample for each line. `Free heap size: N` alone may be the first line of the Flipper's `free`: it waits.
 
-    def __init__(self) -> None:
+    Args:
+        dialect: Whose they are.
+        console: Read the bare number that ESP-IDF's console example prints behind a typed `free`.
+    """
+
+    def __init__(self, dialect: str, *, console: bool = False) -> None:
+        self._dialect = dialect
+        self._console = console
         self._held: list[AnyObservation] = []
         self._left = 0
         self._seen = False
@@ -79,13 +116,13 @@ class OneLiners:
         """What this line completes; None when it is none of these."""
         if self._typed_left and _NUMBER.match(line.text):
             self._typed_left = 0
-            return [*self.close(), HeapSample(free_bytes=int(line.text), **place(line, "espidf"))]
-        if _TYPED.match(line.text):
+            return [*self.close(), HeapSample(free_bytes=int(line.text), **place(line, self._dialect))]
+        if self._console and _TYPED.match(line.text):
             self._typed_left = _TYPED_LINES
             return []
         if any(word in line.text for word in _OTHERS):
             return None
-        samples = _of_total(line) or self._samples(line)
+        samples = self._of_total(line) or self._samples(line)
         if not samples:
             return None
         self._seen = True
@@ -103,6 +140,8 @@ class OneLiners:
             if match["memory"] and not re.match(r"\s*bytes?\b", text[match.end() :]):
                 continue  # `Free memory` is said of many things; ESP-IDF's examples say bytes behind it
             if _OTHER_MOMENT.search(text, 0, match.start()):
+                continue
+            if match["is"] and not (_BARE.match(text[: match.start()]) and _BARE_END.match(text[match.end() :])):
                 continue
             prefix = (match["prefix"] or "").strip(" _.")
             kind = match["kind1"] or match["kind2"] or match["kind3"] or (prefix if prefix in _KINDS else None)
@@ -122,7 +161,7 @@ class OneLiners:
                 free_bytes=figures.get("free"),
                 min_free_bytes=figures.get("min"),
                 largest_free_bytes=figures.get("largest"),
-                **place(line, "espidf"),
+                **place(line, self._dialect),
             )
             for heap, figures in heaps.items()
         ]
@@ -132,19 +171,18 @@ class OneLiners:
         held, self._held, self._left = self._held, [], 0
         return held
 
-
-def _of_total(line: Line) -> list[AnyObservation]:
-    """Meshtastic's `Heap: FREE/TOTAL bytes free (…), min N, largest block N`."""
-    match = _OF_TOTAL.search(line.text)
-    if match is None:
-        return []
-    free, total, low, largest = (None if digits is None else int(digits) for digits in match.groups())
-    return [
-        HeapSample(
-            free_bytes=free,
-            total_bytes=total,
-            min_free_bytes=low,
-            largest_free_bytes=largest,
-            **place(line, "espidf"),
-        )
-    ]
+    def _of_total(self, line: Line) -> list[AnyObservation]:
+        """Meshtastic's `Heap: FREE/TOTAL bytes free (…), min N, largest block N`."""
+        match = _OF_TOTAL.search(line.text)
+        if match is None:
+            return []
+        free, total, low, largest = (None if digits is None else int(digits) for digits in match.groups())
+        return [
+            HeapSample(
+                free_bytes=free,
+                total_bytes=total,
+                min_free_bytes=low,
+                largest_free_bytes=largest,
+                **place(line, self._dialect),
+            )
+        ]
