@@ -55,7 +55,7 @@ def played(name: str, rounds: int, target: Path) -> bytes:
 def looped(folder: Path, events: int) -> bytes:
     """The C encoder's loop: the player's pattern, as many events as asked for."""
     program = folder / "encode"
-    sources = [ROOT / "agent" / "src" / "ht_wire.c", ROOT / "tests" / "wire" / "encode.c"]
+    sources = [*(ROOT / "agent" / "src").glob("ht_wire*.c"), ROOT / "tests" / "wire" / "encode.c"]
     subprocess.run(["gcc", "-O2", f"-I{ROOT / 'agent' / 'include'}", *sources, "-o", program], check=True)
     return subprocess.run([program, "loop", str(events)], check=True, capture_output=True).stdout
 

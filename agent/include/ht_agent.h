@@ -173,6 +173,7 @@ bool ht_get_report(size_t i, ht_report *out);
  *   memleak 1 [THREAD...]  record, everything or these tasks      memleak show          live blocks, go on recording
  *   memleak 0              live blocks, then stop and forget      memleak show compact  the same, each stack once
  *   memleak pause, resume  record no new blocks, follow frees     memleak sites         counters of each stack
+ *   memleak stream         the event stream on this line, until `memleak stream 0` (builds with HT_STREAM: ht_stream.h)
  * The layout of 0 and show is the vendor's, newest block first: size is the requested one, addresses are call addresses.
  * A begin line and an end line stand around every dump. SPEC.md, "Agent text", has all of it.
  * False: not understood, and the usage line was printed. */

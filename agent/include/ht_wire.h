@@ -9,7 +9,8 @@
  *   - It never allocates, prints or waits. All memory is the caller's (ht_wire_config).
  *   - No frame needs an earlier one to be read. Definitions of stacks and tasks are sent once before they matter and
  *     then again and again, a few for each HT_WIRE_REPEAT frames, so that a reader may join late or lose any frame.
- *   - What finds no room is not sent, but counted: the next frame's numbers say how many events are missing.
+ *   - What finds no room is not sent, but counted: the next frame's numbers say how many events are missing, or a
+ *     greeting's where no frame follows.
  *
  * SPEC.md, "Wire, version 1", has it bit by bit. src/heaptrail/wire.py reads it; tests/wire/ holds the two together.
  */
@@ -81,6 +82,7 @@ typedef struct {
     uint32_t next_row;       /* whose turn it is to be repeated */
     uint32_t pending_rows;   /* definitions that were never sent */
     bool pending_tasks, hello_due, repeat_due;
+    bool tell_at_end;        /* a greeting is due when all frames have left: events were dropped behind them, or it ends */
     uint8_t tasks_seen[32], tasks_due[32]; /* bit sets */
 } ht_wire;
 
@@ -114,6 +116,9 @@ void ht_wire_mark(ht_wire *wire, uint8_t kind, uint32_t number, uint32_t now);
 
 /* Close the frame that fills, so that a quiet system's last events reach the reader, too. */
 void ht_wire_flush(ht_wire *wire);
+
+/* The same, and let a greeting follow the last frame: a reader that lost that frame learns of it. Then take what there is. */
+void ht_wire_end(ht_wire *wire);
 
 /* Send every definition again: the reader is new, or says that it lost something. */
 void ht_wire_repeat(ht_wire *wire);

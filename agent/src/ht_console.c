@@ -7,25 +7,32 @@
 #include <string.h>
 
 #include "ht_port.h"
+#include "ht_stream.h"
 #include "ht_text.h"
 
 /* -- Around every dump ------------------------------------------------------------------------------------------- */
 
-static void print_begin(struct ht_out *out, const char *what)
+void ht_print_identity(struct ht_out *out)
 {
     const uint8_t *build = NULL;
     size_t length = ht_port_build_id(&build);
-    ht_totals totals;
-    ht_get_totals(&totals);
-    ht_begin_sum(out);
-    ht_text(out, "    heaptrail: begin ");
-    ht_text(out, what);
-    ht_text(out, " text=1 agent=" HT_AGENT_VERSION " build=");
+    ht_text(out, " agent=" HT_AGENT_VERSION " build=");
     for (size_t i = 0; i < length && i < 20; i++) {
         const char *digits = "0123456789abcdef";
         ht_text(out, (const char[]){digits[build[i] >> 4], digits[build[i] & 15u], 0});
     }
     ht_text(out, length == 0 ? "none" : "");
+}
+
+static void print_begin(struct ht_out *out, const char *what)
+{
+    ht_totals totals;
+    ht_get_totals(&totals);
+    ht_begin_sum(out);
+    ht_text(out, "    heaptrail: begin ");
+    ht_text(out, what);
+    ht_text(out, " text=1");
+    ht_print_identity(out);
     ht_field(out, " depth=", HT_DEPTH);
     ht_field(out, " pool=", totals.live);
     ht_field(out, "/", totals.capacity);
@@ -264,6 +271,14 @@ static void print_sites(struct ht_out *out)
 
 /* -- Commands ------------------------------------------------------------------------------------------------------ */
 
+#if HT_STREAM
+#define STREAM_USAGE "/stream/stream 0"
+#define END_STREAM() ((void)ht_console_stream_end())
+#else
+#define STREAM_USAGE ""
+#define END_STREAM() ((void)0)
+#endif
+
 static bool is(int argc, const char *const argv[], int count, const char *second, const char *third)
 {
     return argc == count && strcmp(argv[1], second) == 0 && (count < 3 || strcmp(argv[2], third) == 0);
@@ -278,6 +293,7 @@ bool ht_console(int argc, const char *const argv[], ht_put put, void *context)
     if (is(argc, argv, 2, "0", NULL)) {
         ht_totals totals;
         ht_get_totals(&totals);
+        END_STREAM();
         print_begin(&out, DUMP_LAYOUT.name);
         ht_stop(); /* before the first block: the dump is of this moment, and printing may itself free */
         print_blocks(&out, &DUMP_LAYOUT, totals.on);
@@ -309,7 +325,13 @@ bool ht_console(int argc, const char *const argv[], ht_put put, void *context)
         ht_end_line(&out);
         return true;
     }
-    ht_text(&out, "Usage: memleak [<1/0/show/show compact/sites/pause/resume>] [<thread_name1> <thread_name2> <thread_name3>]");
+#if HT_STREAM
+    if (is(argc, argv, 2, "stream", NULL) || is(argc, argv, 3, "stream", "0")) {
+        ht_console_stream(&out, argc == 2);
+        return true;
+    }
+#endif
+    ht_text(&out, "Usage: memleak [<1/0/show/show compact/sites/pause/resume" STREAM_USAGE ">] [<thread_name1> <thread_name2> <thread_name3>]");
     ht_end_line(&out);
     return false;
 }

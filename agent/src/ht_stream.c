@@ -9,7 +9,7 @@
 static ht_wire wire;
 static ht_wire_frame frames[HT_STREAM_FRAMES];
 static ht_wire_row rows[HT_STACKS + 1];
-static bool streaming;
+static enum { CLOSED, OPEN, ENDING } state; /* ENDING: nothing new is told, what waits may still be taken */
 
 __attribute__((weak)) uint32_t ht_port_ticks(void) { return 0; }
 __attribute__((weak)) uint32_t ht_port_ticks_per_s(void) { return 0; }
@@ -44,7 +44,7 @@ static void open_anew(void)
     ht_wire_config config = {.frames = frames, .frame_count = HT_STREAM_FRAMES, .rows = rows, .row_count = HT_STACKS + 1,
                              .ticks_per_s = ht_port_ticks_per_s(), .build_id = id, .build_id_bytes = (uint32_t)id_bytes,
                              .stack = stack_of, .task = task_of};
-    streaming = ht_wire_open(&wire, &config);
+    state = ht_wire_open(&wire, &config) ? OPEN : CLOSED;
 }
 
 void ht_stream_begin(void)
@@ -57,15 +57,35 @@ void ht_stream_begin(void)
 void ht_stream_end(void)
 {
     uintptr_t saved = ht_port_lock();
-    streaming = false;
+    if (state == OPEN) {
+        ht_wire_end(&wire);
+        state = ENDING;
+    }
     ht_port_unlock(saved);
+}
+
+void ht_stream_repeat(void)
+{
+    uintptr_t saved = ht_port_lock();
+    ht_wire_repeat(&wire);
+    ht_port_unlock(saved);
+}
+
+bool ht_stream_numbers(uint32_t *events, uint32_t *dropped)
+{
+    uintptr_t saved = ht_port_lock();
+    bool on = state == OPEN;
+    *events = wire.events;
+    *dropped = wire.dropped;
+    ht_port_unlock(saved);
+    return on;
 }
 
 size_t ht_stream_take(uint8_t frame[HT_WIRE_FRAME_BYTES], bool flush)
 {
     size_t picked = 0;
     uintptr_t saved = ht_port_lock();
-    if (streaming) {
+    if (state != CLOSED) {
         picked = ht_wire_pick(&wire, frame);
         if (picked == 0 && flush) {
             ht_wire_flush(&wire);
@@ -79,7 +99,7 @@ size_t ht_stream_take(uint8_t frame[HT_WIRE_FRAME_BYTES], bool flush)
 void ht_stream_mark(uint8_t kind, uint32_t number)
 {
     uintptr_t saved = ht_port_lock();
-    if (streaming) {
+    if (state == OPEN) {
         ht_wire_mark(&wire, kind, number, ht_port_ticks());
     }
     ht_port_unlock(saved);
@@ -87,35 +107,35 @@ void ht_stream_mark(uint8_t kind, uint32_t number)
 
 void ht_tap_alloc(uintptr_t address, size_t requested, uint32_t stack, uint32_t thread)
 {
-    if (streaming) {
+    if (state == OPEN) {
         ht_wire_alloc(&wire, address, clip(requested), stack, (uint8_t)thread, ht_port_ticks());
     }
 }
 
 void ht_tap_failed(size_t requested, uint32_t stack, uint32_t thread)
 {
-    if (streaming) {
+    if (state == OPEN) {
         ht_wire_failed(&wire, clip(requested), stack, (uint8_t)thread, ht_port_ticks());
     }
 }
 
 void ht_tap_free(uint32_t birth, uint32_t stack)
 {
-    if (streaming) {
+    if (state == OPEN) {
         ht_wire_free(&wire, ht.born - birth, stack, (uint8_t)ht_current_thread(), ht_port_ticks());
     }
 }
 
 void ht_tap_unknown_free(uintptr_t address)
 {
-    if (streaming) {
+    if (state == OPEN) {
         ht_wire_free_at(&wire, address, 0, (uint8_t)ht_current_thread(), ht_port_ticks());
     }
 }
 
 void ht_tap_misuse(uintptr_t address, const uintptr_t *pcs, size_t depth)
 {
-    if (streaming && address != 0) {
+    if (state == OPEN && address != 0) {
         uint32_t stack = ht_intern(pcs, depth);
         ht_wire_double_free(&wire, address, stack, (uint8_t)ht_current_thread(), ht_port_ticks());
     }
@@ -123,16 +143,17 @@ void ht_tap_misuse(uintptr_t address, const uintptr_t *pcs, size_t depth)
 
 void ht_tap_move(uint32_t birth, uintptr_t moved, size_t requested)
 {
-    if (streaming) {
+    if (state == OPEN) {
         ht_wire_realloc(&wire, ht.born - birth, moved, clip(requested), 0, (uint8_t)ht_current_thread(), ht_port_ticks());
     }
 }
 
 void ht_tap_reset(void)
 {
-    if (streaming) {
+    if (state == OPEN) {
         open_anew();
     }
+    state = state == OPEN ? OPEN : CLOSED; /* the definitions of what still waits are gone */
 }
 
 #else

@@ -29,4 +29,14 @@ void ht_field(struct ht_out *out, const char *name, uint32_t value);
 void ht_end_line(struct ht_out *out);
 void ht_begin_sum(struct ht_out *out);
 
+/* -- Between the console's files -- */
+
+/* " agent=VERSION build=HEX", or " build=none". */
+void ht_print_identity(struct ht_out *out);
+
+/* ht_stream_console.c: `memleak stream`, or with `begin` false `memleak stream 0`. */
+void ht_console_stream(struct ht_out *out, bool begin);
+/* End the stream if it is on the console. False: it is not. */
+bool ht_console_stream_end(void);
+
 #endif

@@ -1,19 +1,16 @@
-/* The event stream: see ht_wire.h for the contract and SPEC.md, "Wire, version 1", for the format.
+/* The event stream, the hooks' side: events go into frames. See ht_wire.h for the contract and SPEC.md, "Wire", for the
+ * format.
  *
  * An event is one control byte, which says what follows, and its values, each of a width that the control byte tells.
  * Controls stand together and values stand together, so a reader finds every value with one table and one running sum.
  * A value that fits no width is no special case: the frame is closed, and the next one's header carries it in full.
  */
-#include "ht_wire.h"
+#include "ht_wire_format.h"
 
 #include <string.h>
 
 __attribute__((used)) const char ht_wire_version[] = "heaptrail.wire/1";
 _Static_assert(HT_WIRE_VERSION == 1, "ht_wire_version says it in letters");
-
-/* Frame kinds, the low half of the first byte. 8 and up are events: 4 says 64-bit base, 0..3 the shift. */
-enum { HELLO = 0, STACKS = 1, TASKS = 2, EVENTS = 8, WIDE_BASE = 4 };
-#define KIND(kind) (uint8_t)(HT_WIRE_VERSION << 4 | (kind))
 
 /* Control bytes. */
 enum {
@@ -23,22 +20,13 @@ enum {
     TIME = 0xe0, MARK = 0xe1, FAILED = 0xe2, FREE_AT_WIDE = 0xe3, REALLOC = 0xe4, DOUBLE_FREE = 0xe5,
 };
 
-enum { UNSEEN = 0, DUE = 1, SENT = 2 };
 enum { VALUES_MOST = 16 }; /* bytes of one event's values: a realloc has 15 */
 
 static const uint8_t SHIFTS[4] = {0, 2, 3, 4};
 
 /* -- Numbers ------------------------------------------------------------------------------------------------------- */
 
-static uint8_t *put(uint8_t *to, uint64_t value, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        *to++ = (uint8_t)(value >> (8 * i));
-    }
-    return to;
-}
-
-/* The same for an event's values: four bytes are stored, `bytes` of them stay. No loop, for the hooks' sake. */
+/* One of an event's values: four bytes are stored, `bytes` of them stay. No loop, for the hooks' sake. */
 static inline uint8_t *draw(uint8_t *to, uint32_t value, unsigned bytes)
 {
     to[0] = (uint8_t)value;
@@ -72,11 +60,6 @@ bool ht_wire_open(ht_wire *wire, const ht_wire_config *config)
     return true;
 }
 
-static uint32_t next_frame(const ht_wire *wire, uint32_t frame)
-{
-    return frame + 1 == wire->config.frame_count ? 0 : frame + 1;
-}
-
 static void close_frame(ht_wire *wire)
 {
     if (wire->open && wire->config.frames[wire->head].count != 0) {
@@ -86,6 +69,12 @@ static void close_frame(ht_wire *wire)
 }
 
 void ht_wire_flush(ht_wire *wire) { close_frame(wire); }
+
+void ht_wire_end(ht_wire *wire)
+{
+    close_frame(wire);
+    wire->tell_at_end = true;
+}
 
 /* The frame that has room for one more event, and one of TIME before it; NULL: the reader is behind. */
 static ht_wire_frame *room(ht_wire *wire, uint32_t now)
@@ -138,6 +127,7 @@ static ht_wire_frame *begin(ht_wire *wire, struct draft *draft, uint32_t now, bo
     if (frame == NULL) {
         wire->events++;
         wire->dropped += wire->dropped != UINT32_MAX;
+        wire->tell_at_end = true;
         return NULL;
     }
     uint32_t gap = (int32_t)(now - wire->time) > 0 ? now - wire->time : 0;
@@ -342,206 +332,4 @@ void ht_wire_repeat(ht_wire *wire)
     }
     memcpy(wire->tasks_due, wire->tasks_seen, sizeof wire->tasks_due);
     wire->pending_tasks = true;
-}
-
-/* -- Frames that leave --------------------------------------------------------------------------------------------- */
-
-static uint8_t *put_varint(uint8_t *to, uint64_t value)
-{
-    for (; value >= 0x80u; value >>= 7) {
-        *to++ = (uint8_t)(value | 0x80u);
-    }
-    *to++ = (uint8_t)value;
-    return to;
-}
-
-enum { PAYLOAD_MOST = 252, VARINT_MOST = 10, CUT = 0x80 };
-
-static size_t pick_hello(ht_wire *wire, uint8_t *payload)
-{
-    const ht_wire_config *config = &wire->config;
-    uint32_t id_bytes = config->build_id == NULL ? 0 : config->build_id_bytes < 20 ? config->build_id_bytes : 20;
-    uint8_t *to = payload;
-    wire->hello_due = false;
-    *to++ = KIND(HELLO);
-    to = put(to, wire->config.frames[wire->tail].event, 4);
-    if (wire->head == wire->tail && !wire->open) {
-        to = put(payload + 1, wire->events, 4);
-    }
-    *to++ = (uint8_t)sizeof(uintptr_t);
-    to = put(put(to, config->ticks_per_s, 4), wire->dropped, 4);
-    *to++ = (uint8_t)id_bytes;
-    for (uint32_t i = 0; i < id_bytes; i++) {
-        *to++ = config->build_id[i];
-    }
-    return (size_t)(to - payload);
-}
-
-static size_t pick_tasks(ht_wire *wire, uint8_t *payload)
-{
-    uint8_t *to = payload;
-    *to++ = KIND(TASKS);
-    for (unsigned task = 0; task < 256; task++) {
-        uint8_t bit = (uint8_t)(1u << (task & 7u));
-        if ((wire->tasks_due[task >> 3] & bit) == 0) {
-            continue;
-        }
-        if (to - payload + 6 + (int)HT_WIRE_NAME_BYTES > PAYLOAD_MOST) {
-            return (size_t)(to - payload); /* the rest next time */
-        }
-        uint32_t id = 0;
-        const char *name = wire->config.task != NULL ? wire->config.task(wire->config.context, (uint8_t)task, &id) : NULL;
-        size_t letters = 0;
-        while (name != NULL && letters < HT_WIRE_NAME_BYTES && name[letters] != 0) {
-            letters++;
-        }
-        *to++ = (uint8_t)task;
-        to = put(to, id, 4);
-        *to++ = (uint8_t)letters;
-        for (size_t i = 0; i < letters; i++) {
-            *to++ = (uint8_t)name[i];
-        }
-        wire->tasks_due[task >> 3] &= (uint8_t)~bit;
-    }
-    wire->pending_tasks = false;
-    return (size_t)(to - payload);
-}
-
-/* One stack's definition; NULL: there is no room for it behind others. Alone in a frame it is cut to what fits. */
-static uint8_t *put_stack(ht_wire *wire, uint8_t *to, const uint8_t *end, uint32_t number, bool alone)
-{
-    uintptr_t pcs[HT_WIRE_DEPTH];
-    const ht_wire_row *row = &wire->config.rows[number];
-    size_t depth = wire->config.stack != NULL ? wire->config.stack(wire->config.context, number, pcs, HT_WIRE_DEPTH) : 0;
-    if (end - to < 2 + 1 + VARINT_MOST + 1) {
-        return NULL;
-    }
-    to = put(to, number, 2);
-    *to++ = row->task;
-    to = put_varint(to, row->size);
-    uint8_t *depth_at = to++;
-    uintptr_t before = 0;
-    size_t sent = 0;
-    for (; sent < depth && end - to >= VARINT_MOST; sent++) {
-        intptr_t step = (intptr_t)(pcs[sent] - before);
-        to = put_varint(to, (uint64_t)(uintptr_t)(step < 0 ? ~((uintptr_t)step << 1) : (uintptr_t)step << 1));
-        before = pcs[sent];
-    }
-    if (sent < depth && !alone) {
-        return NULL;
-    }
-    *depth_at = (uint8_t)(sent | (sent < depth ? CUT : 0u));
-    return to;
-}
-
-/* New stacks if there are any, else the ones whose turn it is. One round through the rows at most. */
-static size_t pick_stacks(ht_wire *wire, uint8_t *payload)
-{
-    uint8_t *to = payload;
-    bool anew = wire->pending_rows == 0;
-    uint32_t number = anew ? wire->next_row : 0;
-    *to++ = KIND(STACKS);
-    for (uint32_t left = wire->config.row_count; left != 0; left--) {
-        number = number + 1 >= wire->config.row_count ? 0 : number + 1;
-        ht_wire_row *row = &wire->config.rows[number];
-        if (number == 0 || (anew ? row->state != SENT : row->state != DUE)) {
-            continue;
-        }
-        uint8_t *after = put_stack(wire, to, payload + PAYLOAD_MOST, number, to == payload + 1);
-        if (after == NULL) {
-            break;
-        }
-        to = after;
-        wire->pending_rows -= row->state == DUE;
-        row->state = SENT;
-        if (anew) {
-            wire->next_row = number;
-        }
-    }
-    return to == payload + 1 ? 0 : (size_t)(to - payload);
-}
-
-static size_t pick_events(ht_wire *wire, uint8_t *payload)
-{
-    const ht_wire_frame *frame = &wire->config.frames[wire->tail];
-    bool wide = frame->base > UINT32_MAX;
-    uint8_t *to = payload;
-    *to++ = KIND(EVENTS | (wide ? WIDE_BASE : 0) | frame->shift);
-    *to++ = frame->count;
-    to = put(put(put(to, frame->event, 4), frame->birth, 4), frame->time, 4);
-    to = put(to, frame->base, wide ? 8 : 4);
-    memcpy(to, frame->body, frame->count);
-    to += frame->count;
-    memcpy(to, frame->body + HT_WIRE_BODY_BYTES - frame->values, frame->values);
-    to += frame->values;
-    wire->tail = next_frame(wire, wire->tail);
-    wire->frames_sent++;
-    wire->repeat_due = wire->frames_sent % HT_WIRE_REPEAT == 0;
-    return (size_t)(to - payload);
-}
-
-size_t ht_wire_pick(ht_wire *wire, uint8_t frame[HT_WIRE_FRAME_BYTES])
-{
-    uint8_t *payload = frame + 1;
-    if (wire->hello_due) {
-        return pick_hello(wire, payload);
-    }
-    if (wire->pending_tasks) {
-        return pick_tasks(wire, payload);
-    }
-    if (wire->pending_rows != 0) {
-        return pick_stacks(wire, payload);
-    }
-    if (wire->repeat_due) {
-        wire->repeat_due = false;
-        wire->hello_due = wire->frames_sent % (4 * HT_WIRE_REPEAT) == 0;
-        if (wire->hello_due) {
-            memcpy(wire->tasks_due, wire->tasks_seen, sizeof wire->tasks_due);
-            wire->pending_tasks = true;
-        }
-        size_t bytes = pick_stacks(wire, payload);
-        if (bytes != 0) {
-            return bytes;
-        }
-    }
-    return wire->tail != wire->head ? pick_events(wire, payload) : 0;
-}
-
-/* CRC-16 with polynomial 0x1021, from 0xffff, high bit first ("CCITT-FALSE"); two table steps a byte. */
-static uint16_t checksum(const uint8_t *bytes, size_t count)
-{
-    static const uint16_t STEP[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5, 0x60c6, 0x70e7,
-                                      0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
-    uint16_t crc = 0xffff;
-    for (size_t i = 0; i < count; i++) {
-        crc = (uint16_t)(crc << 4) ^ STEP[(crc >> 12) ^ (bytes[i] >> 4)];
-        crc = (uint16_t)(crc << 4) ^ STEP[(crc >> 12) ^ (bytes[i] & 15u)];
-    }
-    return crc;
-}
-
-size_t ht_wire_seal(uint8_t frame[HT_WIRE_FRAME_BYTES], size_t picked)
-{
-    uint8_t *payload = frame + 1;
-    uint16_t crc = checksum(payload, picked);
-    payload[picked] = (uint8_t)(crc >> 8);
-    payload[picked + 1] = (uint8_t)crc;
-    size_t bytes = picked + 2;
-
-    /* The key is a value that does not occur, so that no byte becomes zero when it is XORed with it. 254 bytes cannot
-     * use up 255 values. */
-    uint8_t used[32] = {0};
-    for (size_t i = 0; i < bytes; i++) {
-        used[payload[i] >> 3] |= (uint8_t)(1u << (payload[i] & 7u));
-    }
-    unsigned key = 1;
-    while ((used[key >> 3] & (1u << (key & 7u))) != 0) {
-        key++;
-    }
-    frame[0] = (uint8_t)key;
-    for (size_t i = 0; i < bytes; i++) {
-        payload[i] = (uint8_t)(payload[i] ^ key);
-    }
-    payload[bytes] = 0;
-    return bytes + 2;
 }

@@ -46,6 +46,25 @@ void console_text(const char *text)
     (void)pthread_mutex_unlock(&lock);
 }
 
+void console_bytes(const uint8_t *bytes, size_t count)
+{
+    (void)pthread_mutex_lock(&lock);
+    bool was_mid_line = mid_line;
+    struct termios translating;
+    bool translates = tcgetattr(STDOUT_FILENO, &translating) == 0 && (translating.c_oflag & OPOST) != 0;
+    if (translates) {
+        struct termios plain = translating;
+        plain.c_oflag &= ~(tcflag_t)OPOST;
+        (void)tcsetattr(STDOUT_FILENO, TCSANOW, &plain);
+    }
+    put((const char *)bytes, count);
+    if (translates) {
+        (void)tcsetattr(STDOUT_FILENO, TCSANOW, &translating);
+    }
+    mid_line = was_mid_line;
+    (void)pthread_mutex_unlock(&lock);
+}
+
 void console_line(const char *format, ...)
 {
     char line[LINE_BYTES];

@@ -3,6 +3,8 @@
 #define CONSOLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* Takes a typed line cut into words; argv[argc] is NULL. */
 typedef void (*console_command)(int argc, const char *argv[]);
@@ -13,6 +15,9 @@ __attribute__((format(printf, 1, 2))) void console_line(const char *format, ...)
 
 /* Text that holds its own line ends. */
 void console_text(const char *text);
+
+/* Bytes as they are, in one piece, on no line of their own: where a line of text stands open, it goes on behind them. */
+void console_bytes(const uint8_t *bytes, size_t count);
 
 void console_open(void);  /* a terminal gets raw input, and the program echoes by itself */
 void console_close(void); /* puts the terminal back */

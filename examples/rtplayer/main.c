@@ -100,6 +100,9 @@ static void run_command(int argc, const char *argv[])
         long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : 1;
         print_free(rounds > 0 ? rounds : 1);
     } else if (strcmp(name, "memleak") == 0) {
+        if (argc > 1 && strcmp(argv[1], "stream") == 0) {
+            trace_to_console();
+        }
         (void)ht_console(argc, argv, print_agent_line, NULL);
     } else if (strcmp(name, "rtplayer_test") == 0 && argc == 2) {
         if (rtplayer_play(argv[1])) {

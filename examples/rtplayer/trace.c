@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "console.h"
 #include "ht_agent.h"
 #include "ht_stream.h"
 
@@ -44,6 +45,35 @@ static void *write_stream(void *argument)
     }
     (void)write_frames(true);
     return NULL;
+}
+
+static void write_console(void *unused, const uint8_t *bytes, size_t count)
+{
+    (void)unused;
+    console_bytes(bytes, count);
+}
+
+/* As a task of low priority would on a board: what is full goes at once, what is not after a quiet moment. */
+static void *pump_console(void *argument)
+{
+    for (;;) {
+        if (!ht_stream_pump(false)) {
+            (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+            (void)ht_stream_pump(true);
+        }
+    }
+    return argument;
+}
+
+void trace_to_console(void)
+{
+    static bool begun;
+    pthread_t pump;
+    if (!begun && pthread_create(&pump, NULL, pump_console, NULL) == 0) {
+        begun = true;
+        (void)pthread_detach(pump);
+        ht_stream_output(write_console, NULL);
+    }
 }
 
 bool trace_open(const char *path)

@@ -1,4 +1,4 @@
-/* `--trace FILE`: every allocation and free of the run, as the agent's event stream. */
+/* Every allocation and free of the run, as the agent's event stream: `--trace FILE`, or `memleak stream` on the console. */
 #ifndef TRACE_H
 #define TRACE_H
 
@@ -9,5 +9,8 @@
 bool trace_open(const char *path);
 /* Write what is left and close the file; nothing without trace_open. */
 void trace_close(void);
+
+/* Let `memleak stream` find the console, and something that carries the frames there. */
+void trace_to_console(void);
 
 #endif

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from heaptrail.wire import decode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -47,6 +49,7 @@ class Console:
         if self.pid == 0:
             os.execv(program, [str(program), *options])
         self._pending = ""
+        self.raw = bytearray()
 
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))
@@ -56,7 +59,8 @@ class Console:
             got = os.read(self._fd, 65536)
         except OSError:  # Linux says EIO where the other end is closed
             got = b""
-        self._pending += got.decode().replace("\r\n", "\n")
+        self.raw += got
+        self._pending += got.decode(errors="replace").replace("\r\n", "\n")
         return bool(got)
 
     def until(self, text: str) -> str:
@@ -370,3 +374,20 @@ def test_the_other_losses_come_only_when_asked_for(built: Built, start: type[Con
     drips, covers, tags = sizes.count(24), sum(size > 512 for size in sizes), sizes.count(200)
     assert (drips >= 2, covers, tags) == (True, 8, 3)
     assert len(sizes) == drips + covers + tags
+
+
+def test_the_event_stream_shares_the_console_and_neither_is_hurt(built: Built, start: type[Console]) -> None:
+    console = start(built.leaky, "--speed", "0")
+    console.send("memleak stream\n")
+    play(console, built.wav)
+    play_rounds(console, 3)
+    console.send("memleak stream 0\n")
+    console.until("heaptrail: stream off ")
+    said = dict(word.split("=") for word in console.until("\n").split())
+
+    stream = decode(bytes(console.raw) + b"\0")
+
+    assert stream.problems == ()
+    assert stream.counts.frames == int(said["frames"])
+    assert len(stream.events) == int(said["events"])
+    assert {"AudioRender", "Demux"} <= {task.name for task in stream.tasks.values()}

@@ -1,6 +1,6 @@
 /* Writes the decoder's test vectors: feeds the encoder a list of calls, prints what it was told as JSON, and the bytes.
  *
- * usage: encode scripted | random SEED EVENTS | loop EVENTS
+ * usage: encode scripted | random SEED EVENTS | full | ended | loop EVENTS
  * Output: one JSON object a line, {"kind", "address", ...} for each call in order; then {"bytes": "hex"}.
  * `loop` writes the bare bytes, for benches.
  */
@@ -220,6 +220,14 @@ static void made_up(uint32_t events)
     }
 }
 
+/* A reader that is too slow, and then a quiet system: the last that happens finds no room. */
+static void full(void)
+{
+    while (wire.dropped < 5) {
+        alloc(0x20000000, 16, 1, 1);
+    }
+}
+
 /* The player's pattern without its threads: for each round a few blocks that come and go, two that stay. */
 static void loop(uint32_t events)
 {
@@ -242,6 +250,11 @@ int main(int argc, char *argv[])
     } else if (argc == 4 && strcmp(argv[1], "random") == 0) {
         noise = (uint32_t)strtoul(argv[2], NULL, 10) * 2654435769u | 1u;
         made_up((uint32_t)strtoul(argv[3], NULL, 10));
+    } else if (argc == 2 && strcmp(argv[1], "full") == 0) {
+        full();
+    } else if (argc == 2 && strcmp(argv[1], "ended") == 0) {
+        mark(HT_WIRE_CYCLE, 1);
+        ht_wire_end(&wire);
     } else if (argc == 3 && strcmp(argv[1], "loop") == 0) {
         loop((uint32_t)strtoul(argv[2], NULL, 10));
         ht_wire_flush(&wire);
@@ -251,8 +264,6 @@ int main(int argc, char *argv[])
         return 2;
     }
     ht_wire_flush(&wire);
-    drain(SIZE_MAX);
-    ht_wire_repeat(&wire); /* a last greeting: it tells how many were dropped */
     drain(SIZE_MAX);
     printf("{\"bytes\": \"");
     for (size_t i = 0; i < out_bytes; i++) {

@@ -32,7 +32,7 @@ def compile_encoder(target: Path, *flags: str) -> Path:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("needs a C compiler (apt-get install gcc)")
-    sources = (AGENT / "src" / "ht_wire.c", HERE / "encode.c")
+    sources = (*sorted((AGENT / "src").glob("ht_wire*.c")), HERE / "encode.c")
     command = [compiler, "-std=c11", "-g", *WARNINGS, *flags, f"-I{AGENT / 'include'}", *map(str, sources)]
     built = subprocess.run([*command, "-o", str(target)], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr

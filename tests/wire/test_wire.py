@@ -160,6 +160,23 @@ def test_lost_frames_are_counted_to_the_event(made_up: Vector) -> None:
     assert any(problem.what == "missing_records" for problem in stream.problems)
 
 
+def test_events_dropped_behind_the_last_frame_are_told(program: Path) -> None:
+    made = vector(program, "full")
+
+    stream = decode(made.data)
+
+    assert made.calls[-1]["dropped"] == 5
+    assert stream.counts.lost_events == stream.counts.dropped_events == 5
+    assert [each.text for each in stream.problems] == ["5 events never arrived; the device had no room for 5 of them"]
+
+
+def test_a_last_frame_that_never_arrives_is_told_by_the_greeting_behind_it(program: Path) -> None:
+    greeting, events, last_greeting = vector(program, "ended").data.split(b"\0")[:-1]
+
+    assert decode(b"\0".join([greeting, events, last_greeting, b""])).problems == ()
+    assert decode(b"\0".join([greeting, last_greeting, b""])).counts.lost_events == 1
+
+
 def test_a_reader_that_joins_late_learns_every_definition(made_up: Vector) -> None:
     frames = made_up.data.split(b"\0")
 
