@@ -14,6 +14,8 @@ from heaptrail.symbols.elf import open_image
 from heaptrail.symbols.lines import open_symbolizer
 
 if TYPE_CHECKING:
+    from conftest import Board
+
     from heaptrail.model.observations import AnyObservation, RawFrame
 
 pytestmark = pytest.mark.firmware
@@ -44,13 +46,13 @@ class Calls:
     """Frames as the comments `CALL name` of the source lines that they resolve to."""
 
     def __init__(self, elf: Path) -> None:
-        self._symbols = open_symbolizer(elf)
+        self.symbols = open_symbolizer(elf)
 
     def named(self, frames: tuple[RawFrame, ...]) -> list[str]:
         return [name for frame in frames if (name := self._name(frame)) is not None]
 
     def _name(self, raw: RawFrame) -> str | None:
-        frame = self._symbols.resolve(raw)[0]
+        frame = self.symbols.resolve(raw)[0]
         if frame.file is None or frame.line is None or Path(frame.file).name not in ("heap.c", "player.c"):
             return None
         line = (HERE / Path(frame.file).name).read_text(encoding="utf-8").splitlines()[frame.line - 1]
@@ -76,16 +78,23 @@ def test_a_backtrace_is_the_chain_of_calls(found: list[AnyObservation], calls: C
     assert {each.task for each in blocks} == {"AudioRender"}
 
 
-def test_a_backtrace_over_an_unwritten_array_has_all_callers_in_order(
-    found: list[AnyObservation], calls: Calls
+def test_what_a_scan_finds_in_an_unwritten_array_is_weeded_out(
+    found: list[AnyObservation], calls: Calls, board: Board
 ) -> None:
-    """The scan on Cortex-M also takes what the last call left in the array; that is for the host to weed out."""
+    """The scan on Cortex-M also takes what the last call left in the array; the ELF shows that it is no caller."""
     blocks = [each for each in found if isinstance(each, Block) and each.size_bytes == 0x50]
 
-    for each in blocks:
-        rest = iter(calls.named(each.frames))
-        assert all(name in rest for name in RESAMPLE), "in this order, whatever lies between"
-    assert len(blocks) == 6
+    checked = [calls.symbols.callers(each.frames) for each in blocks]
+
+    assert [calls.named(each.kept) for each in checked] == [list(RESAMPLE)] * 6
+    assert {bool(each.stale) for each in checked} == {board.name == "mps2"}
+
+
+def test_of_no_other_backtrace_a_frame_is_left_out(found: list[AnyObservation], calls: Calls) -> None:
+    """Those of start-up code and of an interrupt among them, on top of whatever it interrupted."""
+    stacks = {each.frames for each in found if isinstance(each, Block) and each.size_bytes != 0x50}
+
+    assert [calls.symbols.callers(stack).stale for stack in stacks] == [()] * len(stacks)
 
 
 def test_the_stack_never_holds_what_the_agent_itself_wrote(found: list[AnyObservation]) -> None:

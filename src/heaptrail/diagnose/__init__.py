@@ -12,12 +12,14 @@ import msgspec
 
 from heaptrail.analysis.verdict import judge
 from heaptrail.diagnose.belonging import check_belonging
+from heaptrail.diagnose.callers import Checked
 from heaptrail.diagnose.curve import report_series
 from heaptrail.diagnose.findings import findings_of
 from heaptrail.diagnose.gaps import report_problems
 from heaptrail.diagnose.sentences import headline
 from heaptrail.model.evidence import Evidence, FootprintRule
 from heaptrail.model.report import Provenance, Report, TaskRow
+from heaptrail.symbols import NoSymbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,9 +54,10 @@ def diagnose(
         EvidenceError: The ELF does not belong to the capture and `allow_mismatch` is False.
     """
     mismatches = check_belonging(evidence, symbolizer, allow_mismatch=allow_mismatch)
-    evidence = _with_footprint(evidence, symbolizer)
+    checked = Checked(symbolizer if not mismatches else NoSymbols())
+    evidence = _with_footprint(checked.evidence(evidence), symbolizer)
     verdict = judge(evidence, settings)
-    findings = findings_of(verdict, symbolizer)
+    findings = findings_of(verdict, symbolizer, checked.stale_pcs)
     return Report(
         verdict=verdict.verdict,
         headline=headline(verdict, findings, evidence),
@@ -68,7 +71,7 @@ def diagnose(
         findings=findings,
         series=report_series(evidence, verdict.fits),
         tasks=tuple(_task_row(history) for history in evidence.tasks),
-        problems=(*mismatches, *report_problems(evidence, symbolizer, findings)),
+        problems=(*mismatches, *checked.problems(), *report_problems(evidence, symbolizer, findings)),
         boots=evidence.boots,
         cycles=_cycles_completed(evidence),
         provenance=Provenance(

@@ -22,8 +22,9 @@ from heaptrail.model.verdict import SiteVerdict
 from heaptrail.symbols.wrappers import name_site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from heaptrail.model.observations import RawFrame
     from heaptrail.model.verdict import SiteClass, Verdict
     from heaptrail.symbols import Symbolizer
 
@@ -48,12 +49,20 @@ class _Named(msgspec.Struct, frozen=True):
     """Outside the naming frame, innermost first: function names where known, else raw addresses."""
 
 
-def findings_of(verdict: Verdict, symbolizer: Symbolizer) -> tuple[Finding, ...]:
-    """All findings, ranked: what leaks first, then by bytes per cycle, then by live bytes."""
+def findings_of(
+    verdict: Verdict, symbolizer: Symbolizer, stale: Mapping[tuple[RawFrame, ...], tuple[int, ...]] | None = None
+) -> tuple[Finding, ...]:
+    """All findings, ranked: what leaks first, then by bytes per cycle, then by live bytes.
+
+    Args:
+        verdict: The judged sites.
+        symbolizer: Names for their addresses.
+        stale: For backtraces that were checked, the addresses left out of them (`heaptrail.diagnose.callers`).
+    """
     nameless = _frame_shared_by_all(verdict)
     ranked = sorted(verdict.sites, key=_rank)
     named = [
-        _named(judged, symbolizer, nameless=nameless, with_source=index < _EXCERPT_SITES)
+        _named(judged, symbolizer, stale or {}, nameless=nameless, with_source=index < _EXCERPT_SITES)
         for index, judged in enumerate(ranked)
     ]
     groups: list[list[_Named]] = []
@@ -85,8 +94,15 @@ def _frame_shared_by_all(verdict: Verdict) -> int | None:
     return None
 
 
-def _named(judged: SiteVerdict, symbolizer: Symbolizer, *, nameless: int | None, with_source: bool) -> _Named:
-    frames = tuple(frame for raw in judged.frames for frame in symbolizer.resolve(raw))
+def _named(
+    judged: SiteVerdict,
+    symbolizer: Symbolizer,
+    stale: Mapping[tuple[RawFrame, ...], tuple[int, ...]],
+    *,
+    nameless: int | None,
+    with_source: bool,
+) -> _Named:
+    frames = symbolizer.resolve_stack(judged.frames)
     naming = name_site(frames)
     if naming is not None and (frames[naming].function is None or frames[naming].pc == nameless):
         naming = None
@@ -111,6 +127,7 @@ def _named(judged: SiteVerdict, symbolizer: Symbolizer, *, nameless: int | None,
             counts=judged.counts,
             tasks=judged.tasks,
             addresses=judged.addresses,
+            stale_pcs=stale.get(judged.frames, ()),
         ),
         caller_keys=tuple(frame.function or frame.pc for frame in outer),
     )

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from heaptrail.analysis.lifetimes import judge_histories
+from heaptrail.diagnose.callers import Checked
 from heaptrail.diagnose.findings import findings_of
 from heaptrail.diagnose.sentences import base_name, headline
 from heaptrail.errors import EvidenceError
 from heaptrail.model.evidence import CaptureInfo, Evidence
 from heaptrail.model.report import Provenance, Report, ReportProblem
+from heaptrail.symbols import NoSymbols
 from heaptrail.symbols.wrappers import name_site
 from heaptrail.units import format_address, plural
 
@@ -53,13 +55,15 @@ def diagnose_stream(
         EvidenceError: The ELF is another build's and `allow_mismatch` is False.
     """
     mismatch = _mismatch(stream, name, symbolizer, allow_mismatch=allow_mismatch)
+    checked = Checked(symbolizer if not mismatch else NoSymbols())
+    stream = checked.stream(stream)
     histories = judge_histories(stream, settings)
     told = tuple(
         msgspec.structs.replace(site, evidence=(*_cause(site, freers, symbolizer), *site.evidence))
         for site, freers in zip(histories.verdict.sites, histories.freers, strict=True)
     )
     verdict = msgspec.structs.replace(histories.verdict, sites=told)
-    findings = findings_of(verdict, symbolizer)
+    findings = findings_of(verdict, symbolizer, checked.stale_pcs)
     capture = CaptureInfo(
         name=name, format="stream", bytes_read=stream.counts.bytes_read, lines=0, build_id=stream.build_id
     )
@@ -77,7 +81,7 @@ def diagnose_stream(
         findings=findings,
         series=(),
         tasks=(),
-        problems=(*mismatch, *problems),
+        problems=(*mismatch, *checked.problems(), *problems),
         boots=1 + stream.counts.restarts,
         cycles=histories.cycles,
         provenance=Provenance(
@@ -117,7 +121,7 @@ def _cause(site: SiteVerdict, freers: tuple[Freer, ...], symbolizer: Symbolizer)
 
 def _label(frames: tuple[RawFrame, ...], symbolizer: Symbolizer) -> str:
     """The first frame outside allocators, with its line; the innermost address where there is no name."""
-    resolved = tuple(frame for raw in frames for frame in symbolizer.resolve(raw))
+    resolved = symbolizer.resolve_stack(frames)
     naming = name_site(resolved)
     if naming is None or resolved[naming].function is None:
         return f"the code at {format_address(frames[0].pc)}" if frames else "code without a backtrace"

@@ -35,6 +35,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
         wrapper: True for allocators and wrappers, which never name a site.
         note: A remark about how the line was found, or None.
         excerpt: Source lines, where the source is at hand.
+        inferred: True for a function that left no frame, since it ends with a tail call: the ELF puts it between its
+            caller and what it jumped to, and `pc` is the jump.
     """
 
     pc: int
@@ -47,6 +49,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     wrapper: bool = False
     note: str | None = None
     excerpt: SourceExcerpt | None = None
+    inferred: bool = False
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[int, ...] = ()
     unreachable_blocks: int | None = None
     """Of a RAM image: how many of them nothing points to; None where that is unknown."""
+    stale_pcs: tuple[int, ...] = ()
+    """Addresses from these blocks' backtraces that the ELF shows to be no callers: left out of `frames`."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

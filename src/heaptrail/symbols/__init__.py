@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from heaptrail.model.observations import RawFrame
     from heaptrail.model.report import Frame, ImageInfo, SourceExcerpt
     from heaptrail.symbols.fit import ImageFit
+
+
+class Callers(NamedTuple):
+    """A backtrace, checked. `kept` is a part of what was printed, in its order, and so is `stale`."""
+
+    kept: tuple[RawFrame, ...]
+    stale: tuple[RawFrame, ...] = ()
 
 
 class Symbolizer(Protocol):
@@ -26,6 +33,14 @@ class Symbolizer(Protocol):
         There is always at least one, with `function` None where nothing is known (`module` then names the nearest
         section).
         """
+        ...
+
+    def callers(self, stack: tuple[RawFrame, ...]) -> Callers:
+        """A backtrace without the frames that are certainly no callers of the one before."""
+        ...
+
+    def resolve_stack(self, stack: tuple[RawFrame, ...]) -> tuple[Frame, ...]:
+        """The functions of a whole backtrace, with those put back that left no frame (`inferred`)."""
         ...
 
     @property
@@ -53,6 +68,14 @@ class NoSymbols:
         from heaptrail.model.report import Frame  # noqa: PLC0415 - only the type is needed above
 
         return (Frame(pc=raw.pc, kind=raw.kind),)
+
+    def callers(self, stack: tuple[RawFrame, ...]) -> Callers:
+        """The backtrace as it is: nothing can be checked."""
+        return Callers(stack)
+
+    def resolve_stack(self, stack: tuple[RawFrame, ...]) -> tuple[Frame, ...]:
+        """Each frame's own."""
+        return tuple(frame for raw in stack for frame in self.resolve(raw))
 
     def fit(self, frames: Iterable[RawFrame]) -> ImageFit | None:  # noqa: ARG002 - the protocol's signature
         """None: there is nothing to fit to."""

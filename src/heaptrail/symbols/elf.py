@@ -26,7 +26,7 @@ from heaptrail.symbols.elftables import (
     Section,
     read_tables,
 )
-from heaptrail.symbols.linetable import LineRow, read_line_rows
+from heaptrail.symbols.linetable import LineRow, read_line_rows, read_tail_calls
 from heaptrail.symbols.symtab import SymbolTable, parse_symbols
 from heaptrail.units import format_bytes
 
@@ -173,6 +173,17 @@ class ElfImage:
     def code_at(self, address: int, count: int) -> bytes | None:
         """The `count` bytes of code from `address` on, None where the file does not hold them."""
         return self.code_before(address + count, count)
+
+    def contents(self) -> Iterator[tuple[Section, bytes]]:
+        """Every loaded section with what the file holds of it."""
+        for section in self.sections:
+            if section.in_file and section.size:
+                yield section, self._section_bytes(section)
+
+    def tail_calls(self, address: int) -> tuple[int, ...]:
+        """What stands behind the tail calls of the compile unit that holds `address` (see `read_tail_calls`)."""
+        with self._open() as (stream, _):
+            return read_tail_calls(stream, address)
 
     def line_rows(self, wanted: Callable[[int], bool]) -> tuple[LineRow, ...]:
         """Rows of the line tables of the compile units with an address that is `wanted` (see `read_line_rows`).

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from heaptrail.model.observations import RawFrame
     from heaptrail.model.report import ImageInfo, SourceExcerpt
+    from heaptrail.symbols import Callers
+    from heaptrail.symbols.chain import Chains
 
 _KEPT_FRAMES = 1 << 18  # distinct frames of a real log are thousands; a log of noise must not fill memory
 
@@ -38,6 +40,7 @@ NOTE_LINE_TABLE = "line from the ELF's line table; the debug information names n
 NOTE_NO_LINE = "the ELF has no line for this code"
 NOTE_NO_DEBUG = "the ELF was built without -g: function from its symbol table"
 NOTE_NOTHING = "the ELF names no function here"
+NOTE_INFERRED = "put back: this function ends by jumping on (a tail call), so it left no frame"
 NOTE_ENTRY = "the first byte of a function: put there by hand as the end of the chain, not a call's return"
 
 
@@ -84,6 +87,21 @@ class ElfSymbolizer:
             if len(self._frames) < _KEPT_FRAMES:
                 self._frames[raw] = frames
         return frames
+
+    def callers(self, stack: tuple[RawFrame, ...]) -> Callers:
+        """A backtrace without the frames that are certainly no callers (see `heaptrail.symbols.chain`)."""
+        return self._chains.check(stack)
+
+    def resolve_stack(self, stack: tuple[RawFrame, ...]) -> tuple[Frame, ...]:
+        """The functions of a whole backtrace; those that tail calls left out are put back and marked `inferred`."""
+        found: list[Frame] = []
+        for index, raw in enumerate(stack):
+            found += self.resolve(raw)
+            if index + 1 < len(stack):
+                for jump in self._chains.between(raw, stack[index + 1]):
+                    frames = self.resolve(jump)
+                    found += [msgspec.structs.replace(each, inferred=True, note=NOTE_INFERRED) for each in frames]
+        return tuple(found)
 
     def excerpt(self, file: str, line: int) -> SourceExcerpt | None:
         """Source lines around `line`, where the file is here or a source map leads to it."""
@@ -174,6 +192,12 @@ class ElfSymbolizer:
             wrapper=mangled_kind is not None or wrapper_kind(function, self._extra_wrappers) is not None,
             note=note,
         )
+
+    @cached_property
+    def _chains(self) -> Chains:
+        from heaptrail.symbols.chain import Chains  # noqa: PLC0415 - numpy, which only whole backtraces need
+
+        return Chains(self._elf, self._debug, region=self._region)
 
     @cached_property
     def _rows(self) -> tuple[LineRow, ...]:

@@ -1,4 +1,4 @@
-"""Line tables for the few compile units that a symcache does not know. The only importer of pyelftools.
+"""Line tables and tail calls, of the few compile units where a symcache does not do. The only importer of pyelftools.
 
 It is imported when it is needed (30 ms) and reads some 100,000 rows a second, so units are chosen first, by
 .debug_aranges. Rows are kept by the caller; a warm start does not come here.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_ROWS = 2_000_000
 _MAX_UNITS = 512
+_MAX_ENTRIES = 200_000  # of one unit's debug information, read at some 50,000 a second
 _SMALL_LINE_SECTION = 1 << 20  # without .debug_aranges all units are read, up to this many bytes of line programs
 
 
@@ -43,16 +44,10 @@ def read_line_rows(stream: BinaryIO, wanted: Callable[[int], bool]) -> tuple[Lin
         What could be read; units that are broken or beyond the bounds are left out, since a line that is not known is
         no reason to stop.
     """
-    from elftools.common.exceptions import DWARFError, ELFError  # noqa: PLC0415 - see the module's docstring
-    from elftools.construct.core import ConstructError  # noqa: PLC0415
-    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
-
-    # pyelftools trips over broken bytes with whatever its parsers happen to hit, not with its own errors alone.
-    broken = (ELFError, DWARFError, ConstructError, ArithmeticError, AssertionError, AttributeError, LookupError,
-              MemoryError, OSError, RuntimeError, TypeError, ValueError)  # fmt: skip
+    broken = _broken()
     rows: list[LineRow] = []
     try:
-        dwarf = ELFFile(stream).get_dwarf_info(relocate_dwarf_sections=False, follow_links=False)
+        dwarf = _dwarf(stream)
         for offset in sorted(_unit_offsets(dwarf, wanted))[:_MAX_UNITS]:
             try:
                 rows.extend(_unit_rows(dwarf, dwarf.get_CU_at(offset), _MAX_ROWS - len(rows)))
@@ -61,6 +56,64 @@ def read_line_rows(stream: BinaryIO, wanted: Callable[[int], bool]) -> tuple[Lin
     except broken:
         return tuple(sorted(rows))
     return tuple(sorted(rows))
+
+
+def read_tail_calls(stream: BinaryIO, address: int) -> tuple[int, ...]:
+    """The sorted addresses behind the tail calls of the compile unit that holds `address`.
+
+    DWARF 5 says so of a DW_TAG_call_site with DW_AT_call_tail_call and DW_AT_call_return_pc (section 3.4); GCC's
+    extension of DWARF 4 has DW_TAG_GNU_call_site, DW_AT_GNU_tail_call and DW_AT_low_pc.
+
+    Args:
+        stream: An ELF, open for reading, whose tables were checked (`elftables.read_tables`).
+        address: Of code.
+
+    Returns:
+        What could be read: a unit that is broken, or that no .debug_aranges leads to, has none.
+    """
+    found: set[int] = set()
+    try:
+        dwarf = _dwarf(stream)
+        for offset in _unit_offsets_at(dwarf, address):
+            for number, entry in enumerate(dwarf.get_CU_at(offset).iter_DIEs()):
+                if number > _MAX_ENTRIES:
+                    break
+                attributes = entry.attributes
+                if entry.tag == "DW_TAG_call_site" and "DW_AT_call_tail_call" in attributes:
+                    place = attributes.get("DW_AT_call_return_pc")
+                elif entry.tag == "DW_TAG_GNU_call_site" and "DW_AT_GNU_tail_call" in attributes:
+                    place = attributes.get("DW_AT_low_pc")
+                else:
+                    continue
+                if place is not None and isinstance(place.value, int):
+                    found.add(place.value)
+    except _broken():
+        return tuple(sorted(found))
+    return tuple(sorted(found))
+
+
+def _dwarf(stream: BinaryIO) -> Any:  # noqa: ANN401 - pyelftools has no types
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - see the module's docstring
+
+    return ELFFile(stream).get_dwarf_info(relocate_dwarf_sections=False, follow_links=False)
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What pyelftools raises: it trips over broken bytes with whatever its parsers happen to hit."""
+    from elftools.common.exceptions import DWARFError, ELFError  # noqa: PLC0415 - see the module's docstring
+    from elftools.construct.core import ConstructError  # noqa: PLC0415
+
+    return (ELFError, DWARFError, ConstructError, ArithmeticError, AssertionError, AttributeError, LookupError,
+            MemoryError, OSError, RuntimeError, TypeError, ValueError)  # fmt: skip
+
+
+def _unit_offsets_at(dwarf: Any, address: int) -> set[int]:  # noqa: ANN401 - pyelftools has no types
+    """Offsets in .debug_info of the units that .debug_aranges says hold `address`."""
+    if dwarf.debug_info_sec is None or dwarf.debug_aranges_sec is None:
+        return set()
+    order = "<" if dwarf.config.little_endian else ">"
+    ranges = _address_ranges(dwarf.debug_aranges_sec.stream.getvalue(), order)
+    return {unit for unit, first, size in ranges if first <= address < first + size}
 
 
 def row_at(rows: tuple[LineRow, ...], address: int) -> LineRow | None:
@@ -80,14 +133,14 @@ def _unit_offsets(dwarf: Any, wanted: Callable[[int], bool]) -> set[int]:  # noq
         return {unit.cu_offset for unit in dwarf.iter_CUs()}
     order = "<" if dwarf.config.little_endian else ">"
     found: set[int] = set()
-    for offset, first in _address_ranges(ranges.stream.getvalue(), order):
+    for offset, first, _ in _address_ranges(ranges.stream.getvalue(), order):
         if offset not in found and wanted(first):
             found.add(offset)
     return found
 
 
-def _address_ranges(table: bytes, order: str) -> Iterator[tuple[int, int]]:
-    """`(unit offset, first address)` of every range in a .debug_aranges section (DWARF 5, section 6.1.2)."""
+def _address_ranges(table: bytes, order: str) -> Iterator[tuple[int, int, int]]:
+    """`(unit offset, first address, size)` of every range in a .debug_aranges section (DWARF 5, section 6.1.2)."""
     position = 0
     while position + 12 <= len(table):
         (length,) = struct.unpack_from(order + "I", table, position)
@@ -110,7 +163,7 @@ def _address_ranges(table: bytes, order: str) -> Iterator[tuple[int, int]]:
             first, size = pair.unpack_from(table, at)
             at += pair.size
             if size:
-                yield unit, first
+                yield unit, first, size
         position = end
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC = 0, 2, 10
 _NAME_BYTES = 4_096  # longer than any mangled name met; a table without a NUL must not become one name
@@ -34,11 +34,15 @@ class SymbolTable:
         entries: `(address, rank, size, name offset)`, sorted; functions have rank 0 and labels 1, so that the
             better name of one address comes first.
         names: The string table.
+        arm_mode: Where functions in ARM (not Thumb) code begin, for a CPU that has both.
     """
 
-    def __init__(self, entries: tuple[tuple[int, int, int, int], ...], names: bytes) -> None:
+    def __init__(
+        self, entries: tuple[tuple[int, int, int, int], ...], names: bytes, arm_mode: frozenset[int] = frozenset()
+    ) -> None:
         self._entries = entries
         self._names = names
+        self.arm_mode = arm_mode
         self._starts = [entry[0] for entry in entries]
         self._functions = frozenset(entry[0] for entry in entries if entry[1] == 0)
 
@@ -48,6 +52,12 @@ class SymbolTable:
     def is_entry(self, address: int) -> bool:
         """Whether a function starts at `address` (labels inside hand-written code do not count)."""
         return address in self._functions
+
+    def functions(self) -> Iterator[Symbol]:
+        """The functions that have a size, by address; one address may have several names."""
+        for address, rank, size, name_at in self._entries:
+            if rank == 0 and size:
+                yield Symbol(address, size, self._name(name_at))
 
     def at(self, address: int) -> Symbol | None:
         """The symbol that holds `address`: by its size, or, for one without a size, the nearest before."""
@@ -90,6 +100,7 @@ def parse_symbols(
     """
     entry = struct.Struct(order + ("IBBHQQ" if bits == 64 else "IIIBBH"))
     found = []
+    arm_mode = set()
     whole = len(table) // entry.size * entry.size
     for row in entry.iter_unpack(memoryview(table)[:whole]):
         if bits == 64:
@@ -105,5 +116,7 @@ def parse_symbols(
             found.append((value, 1, size, name_at))
         else:
             found.append((value & ~1 if thumb else value, 0, size, name_at))
+            if thumb and not value & 1:
+                arm_mode.add(value)
     found.sort()
-    return SymbolTable(tuple(found), names)
+    return SymbolTable(tuple(found), names, frozenset(arm_mode))
