@@ -54,7 +54,8 @@ def diagnose(
         EvidenceError: The ELF does not belong to the capture and `allow_mismatch` is False.
     """
     mismatches = check_belonging(evidence, symbolizer, allow_mismatch=allow_mismatch)
-    checked = Checked(symbolizer if not mismatches else NoSymbols())
+    fits = all(problem.what != "elf_mismatch" for problem in mismatches)
+    checked = Checked(symbolizer if fits else NoSymbols())
     evidence = _with_footprint(checked.evidence(evidence), symbolizer)
     verdict = judge(evidence, settings)
     findings = findings_of(verdict, symbolizer, checked.stale_pcs)

@@ -83,7 +83,9 @@ class Chains:
 
     def check(self, stack: tuple[RawFrame, ...]) -> Callers:
         """The frames of `stack` without those that are certainly no callers."""
-        if len(stack) < 2 or len(stack) > _MOST_FRAMES or not self._graph.knows_jumps:
+        if len(stack) > _MOST_FRAMES or all(self._plain(stack[i], stack[i + 1]) for i in range(len(stack) - 1)):
+            return Callers(stack)
+        if not self._graph.knows_jumps:
             return Callers(stack)
         links = [[self._link(stack[inner], stack[outer]) for outer in range(len(stack))] for inner in range(len(stack))]
         if all(links[i][i + 1] in (Link.YES, Link.UNKNOWN) for i in range(len(stack) - 1)):
@@ -128,6 +130,13 @@ class Chains:
             if branch is not None and branch.links and (branch.start == address or rule.lower_by == step == 1):
                 found.append(branch)
         return found[0] if len(found) == 1 else None
+
+    def _plain(self, inner: RawFrame, outer: RawFrame) -> bool:
+        """Whether a direct call, or nothing that is known, joins two frames: no other code needs to be read for it."""
+        function, call = self._site(inner).function, self._site(outer).call
+        if function is None or call is None:
+            return True
+        return call.target is not None and self._graph.function_at(call.target) in (function, None)
 
     def _link(self, inner: RawFrame, outer: RawFrame) -> Link:
         function, call = self._site(inner).function, self._site(outer).call

@@ -8,7 +8,7 @@ from heaptrail.diagnose import diagnose
 from heaptrail.diagnose.callers import Checked
 from heaptrail.model.evidence import Evidence, LiveDump
 from heaptrail.model.observations import Block, Dump, RawFrame
-from heaptrail.model.report import ImageInfo
+from heaptrail.model.report import Frame, ImageInfo
 from heaptrail.model.stream import Events, StackDefinition, Stream, StreamCounts
 from heaptrail.model.verdict import JudgeSettings
 from heaptrail.symbols import Callers, FakeSymbolizer, NoSymbols
@@ -39,7 +39,8 @@ def evidence() -> Evidence:
 
 
 def test_blocks_of_one_site_are_one_site_again_and_it_is_said() -> None:
-    report = diagnose(evidence(), Knowing({}, image=IMAGE), JudgeSettings(), versions={}, allow_mismatch=False)
+    table = {frame.pc: (Frame(pc=frame.pc, kind="call"),) for frame in SCANNED}
+    report = diagnose(evidence(), Knowing(table, image=IMAGE), JudgeSettings(), versions={}, allow_mismatch=False)
 
     (site,) = (site for finding in report.findings for site in finding.sites)
     assert [frame.pc for frame in site.frames] == [0x10, 0x20]
