@@ -1,7 +1,8 @@
 """heaptrail: follow a heap leak in RTOS firmware from a falling `free` to the line of code that causes it.
 
-For scripts: `read` gives the `Report` on a capture or log, `parse` its observations, `judge` the verdict on evidence of
-your own, `show` a report in a notebook. They are loaded when first used, so that importing the package costs nothing.
+For scripts and notebooks: `read` gives the `Report` on a capture or log, which shows itself; `parse` gives its
+observations, `judge` the verdict on evidence of your own. They are loaded when first used, so that importing the
+package costs nothing.
 """
 
 from __future__ import annotations
@@ -20,28 +21,24 @@ __all__ = [
     "judge",
     "parse",
     "read",
-    "show",
 ]
 
 if TYPE_CHECKING:
     from heaptrail.analysis.verdict import judge
     from heaptrail.errors import HeaptrailError
-    from heaptrail.interpret import parse, read
     from heaptrail.model.evidence import Evidence
-    from heaptrail.model.report import Report
     from heaptrail.model.verdict import JudgeSettings, Verdict
-    from heaptrail.notebook import show
+    from heaptrail.scripting import Report, parse, read
 
 _HOMES = {
     "Evidence": "heaptrail.model.evidence",
     "HeaptrailError": "heaptrail.errors",
     "JudgeSettings": "heaptrail.model.verdict",
-    "Report": "heaptrail.model.report",
+    "Report": "heaptrail.scripting",
     "Verdict": "heaptrail.model.verdict",
     "judge": "heaptrail.analysis.verdict",
-    "parse": "heaptrail.interpret",
-    "read": "heaptrail.interpret",
-    "show": "heaptrail.notebook",
+    "parse": "heaptrail.scripting",
+    "read": "heaptrail.scripting",
 }
 
 

@@ -1,4 +1,4 @@
-"""From captures to a report: read, symbolize, judge. What `read` and `hunt` both do, and the door for scripts."""
+"""From captures to a report: read, symbolize, judge. What every command and script does with a capture."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import msgspec
 from heaptrail.diagnose import diagnose
 from heaptrail.errors import UsageError
 from heaptrail.model.verdict import JudgeSettings
-from heaptrail.reading import ReadOptions, observe, read_logs
+from heaptrail.reading import read_logs
 from heaptrail.reports.jsonfile import load_report, looks_like_report
 from heaptrail.symbols import NoSymbols, Symbolizer
 from heaptrail.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from heaptrail.model.observations import AnyObservation
     from heaptrail.model.report import Report
-    from heaptrail.reading import Progress
+    from heaptrail.reading import Progress, ReadOptions
 
 _HEAD_BYTES: Final = 200
 
@@ -113,37 +112,6 @@ def report_on(
                 try_this="the path of a saved report, a capture or a log",
             ) from error
     return interpret(paths, reading, interpretation, progress=progress)
-
-
-def read(
-    *logs: str | Path,
-    elf: str | Path | None = None,
-    dialect: str = "auto",
-    cycle_mark: str | None = None,
-    boot_mark: str | None = None,
-    terms: Terms | None = None,
-) -> Report:
-    """The report on some captures or plain logs, as `heaptrail read` makes it.
-
-    Raises:
-        HeaptrailError: An input cannot be read, or the ELF does not belong to it.
-    """
-    return interpret(
-        [Path(log) for log in logs],
-        ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark),
-        Interpretation(elf=Path(elf) if elf is not None else None, terms=terms or Terms()),
-    )
-
-
-def parse(
-    log: str | Path, *, dialect: str = "auto", cycle_mark: str | None = None, boot_mark: str | None = None
-) -> Iterator[AnyObservation]:
-    """What a log says, one observation at a time, as `heaptrail parse` prints it.
-
-    Raises:
-        HeaptrailError: The log cannot be read.
-    """
-    return iter(observe(Path(log), ReadOptions(dialect=dialect, cycle_mark=cycle_mark, boot_mark=boot_mark)))
 
 
 def _symbolizer(interpretation: Interpretation) -> Symbolizer:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from heaptrail.model.report import Report
 
 REGISTRY: dict[str, str] = {
+    "arrow": "heaptrail.reports.tables:ArrowRenderer",
     "collapsed": "heaptrail.reports.collapsed:CollapsedRenderer",
     "csv": "heaptrail.reports.csvfile:CsvRenderer",
     "heaptrack": "heaptrail.reports.heaptrack:HeaptrackRenderer",
@@ -19,6 +20,7 @@ REGISTRY: dict[str, str] = {
     "json": "heaptrail.reports.jsonfile:JsonRenderer",
     "junit": "heaptrail.reports.junit:JunitRenderer",
     "markdown": "heaptrail.reports.markdown:MarkdownRenderer",
+    "parquet": "heaptrail.reports.tables:ParquetRenderer",
     "perfetto": "heaptrail.reports.perfetto:PerfettoRenderer",
     "pprof": "heaptrail.reports.pprof:PprofRenderer",
     "sarif": "heaptrail.reports.sarif:SarifRenderer",

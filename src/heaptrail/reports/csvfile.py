@@ -35,7 +35,8 @@ COLUMNS: Final = (
     "stack",
     "fingerprint",
 )
-_FORMULA: Final = ("=", "+", "-", "@")
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""And their full-width forms, which spreadsheets of some languages take for the same."""
 
 
 class CsvRenderer:
@@ -61,8 +62,8 @@ def _row(number: int, finding: Finding, site: Site) -> tuple[object, ...]:
     return (
         number,
         finding.finding_class,
-        _text(site.name, NAME_CHARACTERS),
-        _text(site.file, 400),
+        cell_text(site.name, NAME_CHARACTERS),
+        cell_text(site.file, 400),
         site.line,
         site.live_blocks,
         site.live_bytes,
@@ -71,9 +72,9 @@ def _row(number: int, finding: Finding, site: Site) -> tuple[object, ...]:
         site.per_cycle_blocks,
         site.per_cycle_bytes,
         site.per_cycle_footprint_bytes,
-        _text(";".join(printable(task, 40).replace(";", ":") for task in site.tasks), 400),
-        _text(finding.suppressed_by, 400),
-        _text(" < ".join(_step(frame.function, frame.pc) for frame in site.frames), 32_000),
+        cell_text(";".join(printable(task, 40).replace(";", ":") for task in site.tasks), 400),
+        cell_text(finding.suppressed_by, 400),
+        cell_text(" < ".join(_step(frame.function, frame.pc) for frame in site.frames), 32_000),
         site_fingerprint(site),
     )
 
@@ -82,6 +83,7 @@ def _step(function: str | None, pc: int) -> str:
     return printable(function, NAME_CHARACTERS) if function else format_address(pc)
 
 
-def _text(text: str | None, limit: int) -> str:
+def cell_text(text: str | None, limit: int) -> str:
+    """`text` as a cell that no spreadsheet runs: printable, at most `limit` characters, an apostrophe where needed."""
     shown = printable(text or "", limit)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
