@@ -42,6 +42,16 @@ _POOL = Layout(
     last="largest_free_bytes",
     heap="pool",
 )
+_CRASH = Layout(
+    figures={
+        "total_bytes": re.compile(r"^\s*heap total: (\d{1,10})\s*$"),
+        "free_bytes": re.compile(r"^\s*heap free: (\d{1,10})\s*$"),
+        "min_free_bytes": re.compile(r"^\s*heap watermark: (\d{1,10})\s*$"),
+    },
+    least=3,
+    last="min_free_bytes",
+)
+"""What furi_check prints when it gives up (furi/core/check.c)."""
 _TOP = re.compile(
     r"\bHeap: total (?P<total>\d{1,10}), free (?P<free>\d{1,10}), minimum (?P<low>\d{1,10}), "
     r"max block (?P<largest>\d{1,10})\b"
@@ -87,6 +97,9 @@ class Flipper:
         b"Pool free: ",
         b"Maximum pool block: ",
         b"Heap: total ",
+        b"heap total: ",
+        b"heap free: ",
+        b"heap watermark: ",
         b"Application stopped. Free heap",
         b" allocation balance: ",
         b"Stack start",
@@ -94,7 +107,7 @@ class Flipper:
 
     def __init__(self, limits: Limits) -> None:
         del limits  # nothing is kept beyond one table's row count
-        self._figures = Figures(self.name, _FREE, _POOL)
+        self._figures = Figures(self.name, _FREE, _POOL, _CRASH)
         self._rows: re.Pattern[str] | None = None
         self._has_app = False
         self._left = 0

@@ -3,8 +3,9 @@
 Source: FreeRTOS-Kernel tasks.c (a row is name, state, priority, stack mark and number behind tabs, SMP adds a mask in
 hex), FreeRTOS+CLI's `task-stats`, ESP-IDF's `tasks` example (adds the core, -1 for none), and HeapStats_t of
 portable.h, whose field names or plain words demos print one a line. The stack's mark is in words, but ESP-IDF's words
-are bytes. vTaskList allocates while it runs, so the smallest free figure can move by the look. Run-time statistics say
-nothing of memory and are left alone. Tina RTOS prints the same rows behind its heap table; those are read there.
+are bytes. vTaskList allocates while it runs, so the smallest free figure can move by the look. vTaskGetRunTimeStats
+prints a name, a time in a unit of the port's own and a share of the CPU; a share above 100 is what remains where the
+32-bit time has run over, and is left out. Tina RTOS prints the same rows behind its heap table; those are read there.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ _TINA = re.compile(
     r"List Task MIN Free Stack|^\s*\d*\s*Name\s+State\s+Pri\s+HWM\s+Idx\b|\bMin\s*Free\s*:\s*\d+\s*Bytes"
 )
 _RUN_TIME = re.compile(r"^\s*Task\s+Abs Time\s+% ?Time")
+_RUN_TIME_ROW = re.compile(
+    r"^\s*(?P<name>\S(?:.{0,62}?\S)?)(?:\s*\t\s*|\s{2,}|\s)(?P<time>\d{1,20})\s+(?:(?P<percent>\d{1,10})|<\s?1)%\s*$"
+)
+_RUN_TIME_TABBED = re.compile(r"\S *\t+\d{1,20}\t\t(?:\d{1,10}|<1)%\s*$")
 _NAME = r"(?P<name>\S(?:.{0,62}?\S)?)"
 _ROW = re.compile(
     rf"^\s*{_NAME}\s+(?P<state>[XRBSD])\s+(?P<priority>\d{{1,3}})\s+(?P<mark>\d{{1,10}})\s+(?P<id>\d{{1,10}})"
@@ -68,6 +73,7 @@ _ROW = re.compile(
 _TABBED = re.compile(r"\S *\t+[XRBSD]\t+\d+\t+\d+\t+\d+(?:\t+(?:-?\d{1,2}|0x[0-9a-fA-F]{1,8}))?\s*$")
 _ROW_BEGINS = re.compile(r"^\s*\S.{0,40}?\s[XRBSD]\s+\d")
 _TINA_LINES = 16
+_WHOLE_PERCENT = 100
 _ROW_LINES = 8
 """So many lines of other tasks in a row may fall into a table before it is over."""
 
@@ -114,6 +120,8 @@ class FreeRtos:
         b"\tB\t",
         b"\tS\t",
         b"\tD\t",
+        b"Abs Time",
+        b"\t\t",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -122,6 +130,7 @@ class FreeRtos:
         self._left = 0
         self._tina_until = 0
         self._in_bytes = False
+        self._run_time = False
 
     @property
     def wants(self) -> int:
@@ -149,6 +158,8 @@ class FreeRtos:
         text = line.text
         if self._heading(line):
             return []
+        if self._run_time or _RUN_TIME_TABBED.search(text):
+            return self._share(line)
         tabbed = _TABBED.search(text) is not None
         if not tabbed and self._left == 0:
             return None
@@ -170,13 +181,25 @@ class FreeRtos:
             if header or _ROW_BEGINS.match(text):
                 self._tina_until = line.number + _ROW_LINES
         elif _RUN_TIME.match(text):
-            self._left = 0
+            self._left, self._run_time = _ROW_LINES, True
         elif header is not None:
-            self._left = _ROW_LINES
+            self._left, self._run_time = _ROW_LINES, False
             self._in_bytes = header[1].startswith("Task#")  # ESP-IDF's own heading
         else:
             return False
         return True
+
+    def _share(self, line: Line) -> list[AnyObservation] | None:
+        """A row of the run-time statistics."""
+        self._left = max(0, self._left - 1)
+        self._run_time = self._left > 0
+        match = _RUN_TIME_ROW.match(line.text)
+        if match is None or len(match["name"]) > NAME_CHARACTERS:
+            return None
+        self._left, self._run_time = _ROW_LINES, True
+        share = None if match["percent"] is None else int(match["percent"])
+        percent = float(share) if share is not None and share <= _WHOLE_PERCENT else None
+        return [Task(name=match["name"], cpu_percent=percent, **place(line, self.name))]
 
     def _row(self, line: Line, match: re.Match[str], *, is_alone: bool) -> list[AnyObservation]:
         if is_alone:
@@ -204,6 +227,7 @@ class FreeRtos:
     def finish(self) -> Iterable[AnyObservation]:
         """What is still open at the end of the log."""
         self._left = self._tina_until = 0
+        self._run_time = False
         return self._figures.close()
 
     def footprint(self) -> FootprintRule | None:

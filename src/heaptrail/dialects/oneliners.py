@@ -42,6 +42,7 @@ TRIGGERS = (
     b"argest free block",
     b"argest Free Block",
     b"Maximum heap block: ",
+    b"heap watermark: ",
 )
 _BESIDE_A_CALL = r"(?:[ _](?:before|after|during)[ _]\w[^:=,;|]{0,40}?)?"
 """`Free heap after the request: 204316`: a figure of now, with what the firmware did."""
@@ -75,8 +76,8 @@ _BARE_END = re.compile(
 _TYPED = re.compile(r"^\s*[\w.:-]{0,32}> ?free\s*$")
 _NUMBER = re.compile(r"^\s*\d{3,10}\s*$")
 _TYPED_LINES = 4
-_FLIPPER_FIRST = re.compile(r"^\s*Free heap size: \d+\s*$")
-_FLIPPER_LAST = re.compile(r"^\s*Maximum heap block: \d+\s*$")
+_FLIPPER_FIRST = re.compile(r"^\s*(?:Free heap size|heap free): \d+\s*$")
+_FLIPPER_LAST = re.compile(r"^\s*(?:Maximum heap block|heap watermark): \d+\s*$")
 _FLIPPER_LINES = 12
 _OTHERS = ("Application stopped", "Malloc failed. Core:", "xPortGet")
 

@@ -1,6 +1,7 @@
 """Home-made lines: what the user says they mean. Shared by the dialects `csv` and `regex`.
 
-No system prints these, so nothing is guessed: the user names the fields, and a line that does not fit is left alone.
+No system prints these, so nothing is guessed: the user names the fields. What is a row or a match and holds no sample
+is a problem; any other line is left alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heaptrail.dialects.text import place
+from heaptrail.dialects.text import place, problem
 from heaptrail.errors import UsageError
 from heaptrail.model.observations import HeapSample
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from heaptrail.dialects import Line
+    from heaptrail.model.observations import AnyObservation
 
 _FIGURES = {
     "total": "total_bytes",
@@ -51,6 +53,33 @@ class PlainForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NO_FORM = PlainForm()
+_MOST_COMPLAINTS = 20
+"""So many lines are complained of one by one, the others with their number at the end."""
+
+
+class Complaints:
+    """What the user described and does not fit: said line by line at first, then counted."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        self._count = 0
+        self._last: Line | None = None
+
+    def say(self, line: Line, text: str) -> list[AnyObservation]:
+        """One more line that does not fit."""
+        self._count += 1
+        self._last = line
+        if self._count > _MOST_COMPLAINTS:
+            return []
+        return [problem(place(line, self._dialect), "torn_record", f"{text}; it is left out")]
+
+    def close(self) -> list[AnyObservation]:
+        """How many more there were."""
+        more, self._count = self._count - _MOST_COMPLAINTS, 0
+        if more <= 0 or self._last is None:
+            return []
+        text = f"{more:,} more such lines are left out; this is the last of them"
+        return [problem(place(self._last, self._dialect), "torn_record", text)]
 
 
 class Fields:
@@ -80,8 +109,13 @@ class Fields:
                 try_this="for a line such as `free: 12345`: --pattern 'free: (?P<free>\\d+)'",
             )
 
-    def sample(self, texts: dict[str, str | None], line: Line, dialect: str) -> HeapSample | None:
-        """The sample; None where a text is no number. A text that is None or empty is a figure not printed."""
+    def numbers(self, texts: dict[str, str | None]) -> int:
+        """How many of the texts are the numbers that they should be."""
+        named = ((texts.get(name) or "").strip() for name, field in self._fields.items() if field != "heap")
+        return sum(_number(text) is not None for text in named)
+
+    def sample(self, texts: dict[str, str | None], line: Line, dialect: str) -> HeapSample | str:
+        """The sample, or what is wrong with the texts. A text that is None or empty is a figure not printed."""
         figures: dict[str, int] = {}
         where = place(line, dialect)
         heap = None
@@ -94,15 +128,15 @@ class Fields:
                 continue
             number = _number(text)
             if number is None or number < 0:
-                return None
+                return f"{name} is {text[:40]!r}, which is no size or time"
             if field in _SECONDS:
                 where["t_s"] = number * _SECONDS[field]
             elif number != int(number):
-                return None
+                return f"{name} is {text[:40]!r}, which is no whole number of bytes"
             else:
                 figures[field] = int(number)
         if _SIZES.isdisjoint(figures):
-            return None
+            return "no size is given"
         return msgspec.convert({"kind": "heap_sample", "heap": heap, **figures, **where}, HeapSample)
 
 

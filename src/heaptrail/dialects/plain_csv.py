@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
-from heaptrail.dialects.plain import LONGEST_TEXT, NO_FORM, Fields, PlainForm
+from heaptrail.dialects.plain import LONGEST_TEXT, NO_FORM, Complaints, Fields, PlainForm
 from heaptrail.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from heaptrail.model.observations import AnyObservation
 
 _SEPARATOR = re.compile(r"[,;\t]")
+_NUMBER = re.compile(r"[+-]?\d[\d.]{0,30}(?:[eE][+-]?\d{1,3})?|0[xX][0-9a-fA-F]{1,16}")
 _LEFT_OUT = "-"
 
 
@@ -27,12 +28,14 @@ class PlainCsv:
     tells: ClassVar[str] = (
         "What the columns are named: free, used, total, min_free, largest_free, allocations, t_s, heap …"
     )
-    cannot_tell: ClassVar[str] = "Anything else; a line with other columns, or with words in them, is left alone."
+    cannot_tell: ClassVar[str] = "Anything else; a row that does not fit is a problem, a line of words is left alone."
     commands: ClassVar[ConsoleCommands | None] = None
     triggers: ClassVar[tuple[bytes, ...]] = ()
 
     def __init__(self, limits: Limits, form: PlainForm = NO_FORM) -> None:
-        del limits  # nothing is kept from line to line
+        del limits  # nothing is kept from line to line but a count
+        self._complaints = Complaints(self.name)
+        self._rows = 0
         self._columns = tuple(name.strip() for name in form.columns)
         if not self._columns:
             raise UsageError(
@@ -50,16 +53,23 @@ class PlainCsv:
         """See `Dialect`."""
         cells = _SEPARATOR.split(line.text[:LONGEST_TEXT])
         if len(cells) != len(self._columns):
-            return []
+            # Log lines have commas, too: a row is what begins with a number where rows were read before.
+            if len(cells) == 1 or not self._rows or _NUMBER.fullmatch(cells[0].strip()) is None:
+                return []
+            return self._complaints.say(line, f"a row has {len(cells)} cells instead of {len(self._columns)}")
         texts: dict[str, str | None] = {
             name: cell.strip().strip('"') for name, cell in zip(self._columns, cells, strict=True)
         }
         sample = self._fields.sample(texts, line, self.name)
-        return [] if sample is None else [sample]
+        if isinstance(sample, str):
+            # A heading and a sentence with as many commas hold no number.
+            return self._complaints.say(line, f"a row does not fit: {sample}") if self._fields.numbers(texts) else []
+        self._rows += 1
+        return [sample]
 
     def finish(self) -> list[AnyObservation]:
         """See `Dialect`."""
-        return []
+        return self._complaints.close()
 
     def footprint(self) -> FootprintRule | None:
         """None: no block is read."""

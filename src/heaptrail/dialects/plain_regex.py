@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects.literal import literal_of
-from heaptrail.dialects.plain import LONGEST_TEXT, NO_FORM, Fields, PlainForm
+from heaptrail.dialects.plain import LONGEST_TEXT, NO_FORM, Complaints, Fields, PlainForm
 from heaptrail.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class PlainRegex:
     triggers: tuple[bytes, ...] = ()
 
     def __init__(self, limits: Limits, form: PlainForm = NO_FORM) -> None:
-        del limits  # nothing is kept from line to line
+        del limits  # nothing is kept from line to line but a count
+        self._complaints = Complaints(self.name)
         if form.pattern is None:
             raise UsageError(
                 "the dialect regex needs a pattern",
@@ -58,12 +59,14 @@ class PlainRegex:
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
         match = self._pattern.search(line.text[:LONGEST_TEXT])
-        sample = None if match is None else self._fields.sample(match.groupdict(), line, self.name)
-        return [] if sample is None else [sample]
+        if match is None:
+            return []
+        sample = self._fields.sample(match.groupdict(), line, self.name)
+        return self._complaints.say(line, f"the pattern fits, but {sample}") if isinstance(sample, str) else [sample]
 
     def finish(self) -> list[AnyObservation]:
         """See `Dialect`."""
-        return []
+        return self._complaints.close()
 
     def footprint(self) -> FootprintRule | None:
         """None: no block is read."""

@@ -51,6 +51,11 @@ _LEAKS_END = re.compile(r"\*\*\* (?:(\d{1,9}) LEAKS, (\d{1,9}) BROKENS\.|NO MEMO
 _TEXT_ADDRESS = re.compile(rf"(?:\[(\S{{1,31}})\] )?Text Addr : {HEX}, Text Size : (\d{{1,10}})")
 _THREADS_HEADING = re.compile(r"\bPID \|(\s+PPID \|)?\s+STACK \|\s+CURR_HEAP \|\s+PEAK_HEAP \|\s+NAME\s*$")
 _PS_HEADING = re.compile(r"\bPID \| PRIO \| FLAG \|\s+TYPE\s+\| NP \|\s+STATUS\s+\|(?: CPU \|)? NAME\s*$")
+_ASSERT_HEADING = re.compile(r"\bNAME \|\s+PID \|\s+PRI \|\s+USED / TOTAL STACK\b")
+_ASSERT_ROW = re.compile(
+    r"^\s*(?P<name>\S.{0,30}?)\s+\|\s+(?P<id>\d{1,5}) \|\s+(?P<pri>\d{1,3}) \|\s+\d{1,9} /\s+(?P<size>\d{1,9}) \|"
+)
+"""The list of tasks that an assertion prints (os/arch/arm/src/common/up_assert.c): the peak of the stack's use."""
 _FUNCTION = re.compile(r"^\s*[a-z]+_\w+: ?")
 """The debug macros print the name of the function in front of each line."""
 _AT_FAILURE = re.compile(r"- (largest|total) free size\s*:\s*(\d{1,12})\s*$")
@@ -85,6 +90,7 @@ class TizenRt:
         b"Text Addr : ",
         b"CURR_HEAP |",
         b"| PRIO |",
+        b" TOTAL STACK |",
         b"Allocation failed from",
         b"largest free size",
         b"total free size",
@@ -139,7 +145,8 @@ class TizenRt:
             return found
         if (leaks := _LEAK_HEADING.search(text) is not None) or _NODES_HEADING.search(text):
             return self._begin(line, leaks=leaks)
-        kind = "threads" if _THREADS_HEADING.search(text) else "ps" if _PS_HEADING.search(text) else ""
+        headings = (("threads", _THREADS_HEADING), ("ps", _PS_HEADING), ("assert", _ASSERT_HEADING))
+        kind = next((kind for kind, heading in headings if heading.search(text)), "")
         if kind:
             self._kind, self._left = kind, _MISSES
             return self._close_listing() + self._close_summary()
@@ -333,6 +340,8 @@ class TizenRt:
         if self._left == 0:
             return None
         self._left -= 1
+        if self._kind == "assert":
+            return self._asserted(line)
         cells = [cell.strip() for cell in line.text.split("|")]
         if not re.fullmatch(r"\d{1,5}", cells[0]) or len(cells[-1]) > NAME_CHARACTERS + 2:
             return None
@@ -346,6 +355,21 @@ class TizenRt:
             self._left = _MISSES
             return [Task(name=name, id=int(cells[0]), priority=int(cells[1]), state=cells[5], **where)]
         return None
+
+    def _asserted(self, line: Line) -> list[AnyObservation] | None:
+        match = _ASSERT_ROW.match(line.text)
+        if match is None:
+            return None
+        self._left = _MISSES
+        return [
+            Task(
+                name=match["name"],
+                id=int(match["id"]),
+                priority=int(match["pri"]),
+                stack_size_bytes=int(match["size"]),
+                **place(line, "tizenrt"),
+            )
+        ]
 
     def finish(self) -> list[AnyObservation]:
         """See `Dialect`. It is also called at a reset."""

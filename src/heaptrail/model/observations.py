@@ -72,7 +72,10 @@ class HeapSample(Observation, frozen=True, kw_only=True, tag="heap_sample"):
 
 
 class Task(Observation, frozen=True, kw_only=True, tag="task"):
-    """One row of a task table. Stack figures are kept in the unit that was printed."""
+    """One row of a task table. Stack figures are kept in the unit that was printed.
+
+    `cpu_percent` is the share of the CPU as printed, over whatever time that table counts; None for `<1%`, too.
+    """
 
     name: str
     state: str | None = None
@@ -81,6 +84,7 @@ class Task(Observation, frozen=True, kw_only=True, tag="task"):
     stack_free_min_words: int | None = None
     stack_size_bytes: int | None = None
     stack_used_max_percent: float | None = None
+    cpu_percent: float | None = None
     heap_bytes: int | None = None
     id: int | None = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from heaptrail.dialects import Line
 from heaptrail.dialects.nuttx import Nuttx
 from heaptrail.limits import DEFAULT_LIMITS, Limits
@@ -52,10 +54,56 @@ def test_a_listing_without_its_totals_was_cut() -> None:
 
 
 def test_a_listing_of_part_of_the_blocks_says_so() -> None:
-    for title in ("Memdump leak", "Memdump mempool", "Dump allocated orphan nodes", "Memdump biggest allocated top 8"):
+    for title in ("Memdump mempool", "Dump allocated orphan nodes", "Memdump biggest allocated top 8"):
         assert whats(read(title, HEADING, "  3 64 16 1 0x3fc98840", "Total Blks  Total Size", "1 64")) == [
             "filter_active"
         ]
+
+
+def test_the_kernels_own_list_of_leaks_says_that_the_owners_have_ended() -> None:
+    found = read("Memdump leak", HEADING, "  3 64 16 1 0x3fc98840", "Total Blks  Total Size", "1 64")
+
+    assert whats(found) == ["filter_active", "dead_owner"]
+
+
+PS = "  PID GROUP PRI POLICY   TYPE    NPX STATE    EVENT     SIGMASK    STACK COMMAND"
+
+
+@pytest.mark.parametrize(
+    ("tables", "owner", "ended"),
+    [
+        ([(4, 9), (4,)], 9, True),  # listed, then no more
+        ([(4, 9)], 7, True),  # numbers rise, so it is older than 9 and gone
+        ([(4, 9)], 12, False),  # born after the list
+        ([(4, 9)], 4, False),
+        ([], 4, False),
+    ],
+)
+def test_an_owner_has_ended_where_ps_shows_it(tables: list[tuple[int, ...]], owner: int, *, ended: bool) -> None:
+    lines: list[str] = []
+    for numbers in tables:
+        rows = [f"  {n}  {n} 100 RR       Task    --- Waiting  Semaphore 00000000 002024 task{n}" for n in numbers]
+        lines += ["nsh> ps", PS, *rows]
+
+    found = read(
+        *lines,
+        "Dump all used memory node info:",
+        HEADING,
+        f"  {owner} 64 16 1 0x3fc98840",
+        "Total Blks  Total Size",
+        "1 64",
+    )
+
+    assert ("dead_owner" in whats(found)) == ended
+
+
+def test_a_torn_list_of_tasks_shows_nobodys_end() -> None:
+    torn = "    4     4 100 RR       Task    --- Waiting  Semaphore 0000nsh: ps: read failed: 22"
+    whole = "    9     9 100 RR       Task    --- Waiting  Semaphore 00000000 002024 gnss"
+
+    found = read(PS, torn, whole, "Dump all used memory node info:", HEADING, "  4 64 16 1 0x3fc98840")
+
+    assert "dead_owner" not in whats(found)
 
 
 def test_a_listing_without_a_title_is_in_use_only_when_it_has_owners() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from heaptrail.errors import UsageError
-from heaptrail.model.observations import HeapSample
+from heaptrail.model.observations import HeapSample, Problem
 from heaptrail.reading import ReadOptions, observe, read_logs
 
 if TYPE_CHECKING:
@@ -48,6 +48,27 @@ def test_columns_read_a_table_with_its_heading(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["nan", "inf", "1e400", "-5", "12.5", "0x", "9" * 400, "", "1_0_"])
 def test_what_is_no_size_is_left_alone(tmp_path: Path, cell: str) -> None:
     assert not samples(tmp_path, f"1,{cell}\n", ReadOptions(columns=("t_s", "free")))
+
+
+def test_a_row_that_does_not_fit_is_said_and_the_rest_of_many_counted(tmp_path: Path) -> None:
+    log = tmp_path / "console.log"
+    log.write_text("0.5,281720\n" + "1.0,28l000\n" * 30)
+
+    found = [each.text for each in observe(log, ReadOptions(columns=("t_s", "free"))) if isinstance(each, Problem)]
+
+    assert len(found) == 21
+    assert found[0] == "a row does not fit: free is '28l000', which is no size or time; it is left out"
+    assert found[-1] == "10 more such lines are left out; this is the last of them"
+
+
+def test_a_match_that_holds_no_size_is_said(tmp_path: Path) -> None:
+    log = tmp_path / "console.log"
+    log.write_text("left=12x\n")
+
+    (found,) = observe(log, ReadOptions(pattern=r"left=(?P<free>\w+)"))
+
+    assert isinstance(found, Problem)
+    assert found.text == "the pattern fits, but free is '12x', which is no size or time; it is left out"
 
 
 def test_hexadecimal_sizes_and_milliseconds_are_read(tmp_path: Path) -> None:
@@ -114,6 +135,7 @@ def test_a_wrong_description_is_refused_before_any_file_is_opened(options: ReadO
     ("name", "options"),
     [
         ("csv/table", ReadOptions(columns=("t_s", "heap", "-", "free", "min_free"))),
+        ("csv/damaged", ReadOptions(columns=("t_s", "free", "min_free"))),
         ("regex/home-made", ReadOptions(pattern=r"left=(?P<free>\d+) low=(?P<min_free>\d+)")),
     ],
 )

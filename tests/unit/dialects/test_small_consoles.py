@@ -158,8 +158,12 @@ def test_freertos_reads_squeezed_rows_behind_a_heading_only() -> None:
     assert [task.name for task in read("freertos", "Task State Priority Stack #", *rows)] == ["CLI", "Tmr Svc"]
 
 
-def test_freertos_leaves_run_time_statistics_alone() -> None:
-    assert read("freertos", "Task            Abs Time      % Time", "CLI\t\t1200\t\t1%", "IDLE\t\t98000\t\t99%") == []
+def test_freertos_reads_the_cpu_share_of_run_time_statistics() -> None:
+    rows = ["CLI\t\t1200\t\t<1%", "IDLE\t\t98000\t\t99%", "run over\t\t98000\t\t24446%"]
+
+    found = read("freertos", "Task            Abs Time      % Time", *rows)
+
+    assert [(task.name, task.cpu_percent) for task in found] == [("CLI", None), ("IDLE", 99.0), ("run over", None)]
 
 
 def test_freertos_leaves_the_tables_behind_tinas_heap_to_tina() -> None:

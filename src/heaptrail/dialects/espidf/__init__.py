@@ -75,6 +75,8 @@ class EspIdf:
         b"failed to allocate ",
         b"Mem alloc fail",
         b"CURRENT MEMORY USAGE",
+        b"Load\tPrio",
+        b"Load Prio",
         b"ALIVE",
         b"DELETED",
         b" -> CAP_",
@@ -112,7 +114,7 @@ class EspIdf:
     @property
     def wants(self) -> int:
         """Lines to be fed whatever they hold."""
-        return max(self._trace.wants, self._hooks.wants, self._oneliners.wants)
+        return max(self._trace.wants, self._hooks.wants, self._tracking.wants, self._oneliners.wants)
 
     def feed(self, line: Line) -> Iterable[AnyObservation]:
         """What this line completes."""

@@ -1,8 +1,9 @@
 """ESP-IDF's heap task tracking: bytes by task, tasks that are gone included, and their blocks.
 
 Source: components/heap/heap_task_info.c (`heap_caps_print_all_task_stat_overview` and its siblings) and the lines of
-the example `heap_task_tracking`. A deleted task that still has bytes is a suspect; its row says DELETED. Block sizes
-are the allocator's. Where a terminal garbles the table's frame, `|` stands for it.
+the example `heap_task_tracking`; and arduino-esp32's printRunningTasks(), which shows stacks only. A deleted task that
+still has bytes is a suspect; its row says DELETED. Block sizes are the allocator's. Where a terminal garbles the
+table's frame, `|` stands for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ _ROW = re.compile(r"[│|]\s*([^│|]{1,64}?)\s*[│|]\s*(ALIVE|DELETED)\s*[│|
 _EXAMPLE = re.compile(
     r"\bTask: (.{1,64}?)(?: 0x([0-9a-fA-F]{1,8}))? -> (?:MALLOC_)?CAP_\w+: (\d{1,10})\b(?:.* Highwater (\d{1,10})\s*$)?"
 )
+_ARDUINO_HEADING = re.compile(r"\bNum\s+Name\s+Load\s+Prio\s+Free\s+Core\s+State\s*$")
+_ARDUINO_ROW = re.compile(
+    r"^\s*(?P<id>\d{1,5})\s+(?P<name>\S.{0,40}?)\s+(?P<load>\d{1,3})%\s+(?P<priority>\d{1,3})\s+(?P<free>\d{1,9})\s+"
+    r"(?:\d|\*)\s+(?P<state>Running|Ready|Blocked|Suspended|Deleted|Invalid)\s*$"
+)
+_ARDUINO_LINES = 8
 _ALLOC = re.compile(rf"\bALLOC {HEX}, SIZE (\d{{1,10}})\b")
 _OVERVIEW_LINES = 64
 """Blocks so far behind the last line of an overview belong to another."""
@@ -42,6 +49,12 @@ class Tracking:
         self._seen: set[tuple[str, str]] = set()
         self._last_line = 0
         self._blocks = 0
+        self._left = 0
+
+    @property
+    def wants(self) -> int:
+        """Lines to be fed whatever they hold, inside Arduino's table."""
+        return self._left
 
     def tick(self, line: Line) -> list[AnyObservation]:
         """A line has passed: an overview that was not continued for long enough is over."""
@@ -50,6 +63,11 @@ class Tracking:
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line completes; None when it is none of task tracking."""
         text = line.text
+        if _ARDUINO_HEADING.search(text):
+            self._left = _ARDUINO_LINES
+            return []
+        if self._left and (row := self._arduino(line)) is not None:
+            return row
         match = _OVERVIEW.search(text)
         if match is not None:
             key = (match[1], match[2])
@@ -88,6 +106,27 @@ class Tracking:
             )
         ]
 
+    def _arduino(self, line: Line) -> list[AnyObservation] | None:
+        """A row of Arduino's printRunningTasks(), where `Free` is the least that was ever free of the stack."""
+        self._left -= 1
+        match = _ARDUINO_ROW.match(line.text)
+        if match is None:
+            return None
+        self._left = _ARDUINO_LINES
+        if len(match["name"]) > NAME_CHARACTERS:
+            return [problem(place(line, "espidf"), "torn_record", "a row of the task table holds another line")]
+        return [
+            Task(
+                name=match["name"],
+                state=match["state"],
+                priority=int(match["priority"]),
+                stack_free_min_bytes=int(match["free"]),
+                cpu_percent=float(match["load"]),
+                id=int(match["id"]),
+                **place(line, "espidf"),
+            )
+        ]
+
     def _is_far(self, line: Line) -> bool:
         where = self._where
         return where is not None and (where["boot"] != line.boot or line.number - self._last_line > _OVERVIEW_LINES)
@@ -115,5 +154,6 @@ class Tracking:
         is_cut = self._blocks > self._limits.records_per_dump
         self._blocks = 0
         self._task = None
+        self._left = 0
         self._seen.clear()
         return [] if where is None else [Dump(dump=self._number, complete=False if is_cut else None, **where)]

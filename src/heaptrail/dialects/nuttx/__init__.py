@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
 from heaptrail.dialects.dumps import LONGEST_LINE
+from heaptrail.dialects.figures import Figures, Layout
 from heaptrail.dialects.nuttx.memdump import Memdump
 from heaptrail.dialects.nuttx.tables import HeapTables, TaskTable
 from heaptrail.dialects.text import HEX, place, problem
@@ -32,9 +33,22 @@ _FAILED = re.compile(r"Allocation failed, size (\d{1,12})")
 _AT_FAILURE = re.compile(
     r"Total:(\d{1,12}), used:(\d{1,12}), free:(\d{1,12}), largest:(\d{1,12}), nused:(\d{1,9}), nfree:(\d{1,9})\s*$"
 )
-_ASKED_HEAP = re.compile(r"/proc/(\d{1,6})/heap\s*$")
+_ASKED_HEAP = re.compile(r"\bproc/(\d{1,6})/heap\s*$")
 _HEAP_OF_TASK = re.compile(r"^\s*AllocSize:\s*(\d{1,12})\s*$")
 _NEAR_LINES = 8
+_MALLINFO = Layout(
+    figures={
+        "total_bytes": re.compile(r"\bTotal space allocated from system\s*=\s*(\d{1,12})\s*$"),
+        "free_blocks": re.compile(r"\bNumber of non-inuse chunks\s*=\s*(\d{1,12})\s*$"),
+        "largest_free_bytes": re.compile(r"\bLargest non-inuse chunk\s*=\s*(\d{1,12})\s*$"),
+        "used_bytes": re.compile(r"\bTotal allocated space\s*=\s*(\d{1,12})\s*$"),
+        "free_bytes": re.compile(r"\bTotal non-inuse space\s*=\s*(\d{1,12})\s*$"),
+    },
+    least=3,
+    any_of=frozenset({"free_bytes"}),
+    last="free_bytes",
+)
+"""What the test program `mm` prints of mallinfo()."""
 
 
 class Nuttx:
@@ -66,13 +80,17 @@ class Nuttx:
         b"Allocation failed, size ",
         b", nused:",
         b"AllocSize:",
-        b"cat /proc/",
+        b"proc/",
+        b"Total space allocated from system",
+        b"Total allocated space",
+        b"non-inuse ",
     )
 
     def __init__(self, limits: Limits) -> None:
-        self._memdump = Memdump(limits)
         self._heaps = HeapTables()
         self._tasks = TaskTable(limits)
+        self._memdump = Memdump(limits, self._tasks)
+        self._mallinfo = Figures(self.name, _MALLINFO)
         self._asked: tuple[int, int] | None = None
 
     @property
@@ -80,14 +98,21 @@ class Nuttx:
         """See `Dialect`."""
         return max(self._memdump.wants, self._heaps.wants, self._tasks.wants, 2 if self._asked is not None else 0)
 
+    @property
+    def due(self) -> int | None:
+        """See `Dialect`."""
+        return self._mallinfo.due
+
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
         if len(line.text) > LONGEST_LINE:
             return []
-        for reader in (self._event, self._memdump.read, self._heaps.read, self._tasks.read, self._rare):
+        found = self._mallinfo.tick(line)
+        readers = (self._event, self._memdump.read, self._heaps.read, self._tasks.read, self._mallinfo.read, self._rare)
+        for reader in readers:
             if (read := reader(line)) is not None:
-                return read
-        return []
+                return found + read
+        return found
 
     def _event(self, line: Line) -> list[AnyObservation] | None:
         match = _NOTE.search(line.text) if "|Heap Usage|" in line.text else None
@@ -145,10 +170,9 @@ class Nuttx:
 
     def finish(self) -> list[AnyObservation]:
         """See `Dialect`. It is also called at a reset: numbers of tasks begin anew."""
-        found = self._memdump.close()
+        found = self._memdump.close() + self._mallinfo.close()
         self._heaps.close()
-        self._tasks.close()
-        self._tasks.names.clear()
+        self._tasks.forget()
         self._asked = None
         return found
 

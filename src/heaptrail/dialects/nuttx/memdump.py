@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from heaptrail.dialects.dumps import Dumps, return_frames
 from heaptrail.dialects.text import HEX, NAME_CHARACTERS, Place, place, problem
+from heaptrail.units import plural
 
 if TYPE_CHECKING:
     from heaptrail.dialects import Line
+    from heaptrail.dialects.nuttx.tables import TaskTable
     from heaptrail.limits import Limits
     from heaptrail.model.observations import AnyObservation
 
@@ -49,6 +51,7 @@ _FEWEST_CHARACTERS = 7
 _USUAL_CHARACTERS = 10
 """`0x` and eight digits."""
 _NEWEST = ("PID", "Size", "Overhead", "Sequence", "Address", "Backtrace")
+_OWNERS_SHOWN = 6
 _LISTING_LINES = 400
 """So many lines of other tasks may fall between two lines of a listing before it is given up."""
 _FILTERS = {
@@ -101,10 +104,16 @@ class _Node:
 
 
 class Memdump:
-    """One listing at a time; a node is given out when the line behind it shows that it is whole."""
+    """One listing at a time; a node is given out when the line behind it shows that it is whole.
 
-    def __init__(self, limits: Limits) -> None:
+    Args:
+        limits: For what is kept.
+        tasks: Knows which owners have ended.
+    """
+
+    def __init__(self, limits: Limits, tasks: TaskTable) -> None:
         self._limits = limits
+        self._tasks = tasks
         self._dumps = Dumps("nuttx", limits)
         self._asked: str | None = None
         self._forget()
@@ -118,6 +127,7 @@ class Memdump:
         self._totals_from: int | None = None
         self._address_width = 0  # a shorter address at the end of a line may have lost digits
         self._last_line = 0
+        self._owners: dict[int, tuple[int, int]] = {}
 
     @property
     def wants(self) -> int:
@@ -227,6 +237,9 @@ class Memdump:
         if len(frames) > self._limits.frames_per_block:
             text = f"a backtrace has more than {self._limits.frames_per_block} frames; the rest is cut"
             found.append(problem(node.where, "too_many", text))
+        if node.task_id is not None and (node.task_id in self._owners or len(self._owners) < self._limits.tasks):
+            blocks, size_bytes = self._owners.get(node.task_id, (0, 0))
+            self._owners[node.task_id] = (blocks + 1, size_bytes + node.size_bytes)
         return found + self._dumps.add(
             node.where,
             address=node.address,
@@ -267,9 +280,23 @@ class Memdump:
                     f"the listing declares {blocks:,} blocks of {size_bytes:,} B and shows {have[0]:,} of {have[1]:,} B"
                 )
                 found.append(problem(title, "missing_records", text))
+            found += self._orphans(title)
             found += self._dumps.close(complete=complete, declared_blocks=blocks, declared_bytes=size_bytes)
         self._forget()
         return found
+
+    def _orphans(self, where: Place) -> list[AnyObservation]:
+        """Blocks whose owner has ended: none but another task could still free them."""
+        ended = [number for number in self._owners if self._which == "leak" or self._tasks.has_ended(number)]
+        if not ended:
+            return []
+        blocks, size_bytes = (sum(self._owners[number][at] for number in ended) for at in (0, 1))
+        names = [f"{self._tasks.names.get(number, 'PID')} {number}" for number in ended[:_OWNERS_SHOWN]]
+        if len(ended) > _OWNERS_SHOWN:
+            names.append(f"and {len(ended) - _OWNERS_SHOWN} more")
+        whose = "a task that has" if len(ended) == 1 else "tasks that have"
+        text = f"{plural(blocks, 'block')} of {size_bytes:,} B {'is' if blocks == 1 else 'are'} of {whose} ended"
+        return [problem(where, "dead_owner", f"{text}: {', '.join(names)}")]
 
 
 def _row_pattern(columns: tuple[str, ...]) -> re.Pattern[str]:

@@ -22,9 +22,11 @@ _FREE_HEADING = re.compile(
     r"(?:^|\s)(total\s+used\s+free(?:\s+maxused)?\s+(?:largest|maxfree)(?:\s+nused\s+nfree)?)(?:\s+name)?\s*$"
 )
 _FREE_ROW = re.compile(
-    r"^(?:.*\])?\s*(?:(?P<first>[A-Za-z_]\w{0,31}):\s*)?(?P<figures>\d{1,12}(?:\s+\d{1,12}){3,6})"
+    r"^(?:.*\])?\s*(?:(?P<first>[A-Za-z_]\w{0,31}):\s*)?(?P<figures>\d{1,12}(?:\s+\d{1,12}){3,6}|\d{1,60}(?:\s+\d{1,60}){2,6})"
     r"(?:\s+(?P<last>\S.{0,31}?))?\s*$"
 )
+_LARGEST = 10**12
+"""No heap has as many bytes: two figures have run into one another, or a negative one was printed without its sign."""
 _PAGE = ("total", "used", "free", "largest")
 _PROG = ("total", "used", "free", "largest", "nused", "nfree")
 _POOL_HEADING = re.compile(r"(?:^|\s)total\s+bsize\s+nused\s+nfree\s+nifree\s+nwaiter\b")
@@ -32,6 +34,9 @@ _POOL_ROW = re.compile(
     r"^(?:.*\])?\s*(\S[^:]{0,31}):\s*(\d{1,12})\s+(\d{1,9})\s+(\d{1,9})\s+(\d{1,9})\s+(\d{1,9})\s+\d{1,9}(?:\s+\d{1,9})?\s*$"
 )
 _PS_HEADING = re.compile(r"(?:^|\s)(PID\s.*\bPRI\s+(?:POLICY|SCHD)\s+TYPE\s.*\b(?:COMMAND|NAME))\s*$")
+_ROW_BEGINS = re.compile(
+    r"^\s*\d{1,6}\s+(?:(?:\d{1,6}|-+)\s+){1,4}(?:FIFO|RR|SPORADIC|OTHER)\s+(?:Kthread|[Pp]thread|Task)\s"
+)
 _ARGUMENT = re.compile(r"(?:\s+0x[0-9a-fA-F]+.*|\(.*)$")
 _MISSES = 12
 """So many lines of other tasks in a row may fall into a table before it is over."""
@@ -72,12 +77,17 @@ class HeapTables:
         columns = self._columns
         if len(figures) != len(columns):
             columns = _PAGE if name == "Page" and len(figures) == 4 else _PROG if name == "Prog" else ()
-        if len(figures) != len(columns):
-            return None
         self._left = _MISSES
+        if len(figures) != len(columns):
+            if not any(figure > _LARGEST for figure in figures):
+                return None
+            text = f"the columns of the heap {name} run into one another; its row is left out"
+            return [problem(place(line, "nuttx"), "torn_record", text)]
         cells = dict(zip(columns, figures, strict=True))
         total, used, free = cells["total"], cells["used"], cells["free"]
-        if abs(total - used - free) * 100 > total:  # both are walked at once, so only lost digits make a difference
+        if (
+            max(figures) > _LARGEST or abs(total - used - free) * 100 > total
+        ):  # both are walked at once, so only lost digits make a difference
             text = f"the row of the heap {name} contradicts itself: {used} used, {free} free of {total}; it is left out"
             return [problem(place(line, "nuttx"), "torn_record", text)]
         return [
@@ -110,12 +120,18 @@ class HeapTables:
 
 
 class TaskTable:
-    """Reads `ps`. The names by number are kept for tables that print the number alone."""
+    """Reads `ps`. The names by number are kept for tables that print the number alone.
+
+    Attributes:
+        names: Name by number, of every task seen in this boot.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._row: re.Pattern[str] | None = None
         self._left = 0
+        self._listed: set[int] = set()
+        self._torn = False
         self.names: dict[int, str] = {}
 
     @property
@@ -129,6 +145,7 @@ class TaskTable:
             columns = match[1].split()
             known = all(columns.count(name) == 1 for name in ("PID", "PRI", "STATE"))
             twice = any(columns.count(name) > 1 for name in ("STACK", "FILLED", "HEAP"))
+            self._listed, self._torn = set(), False
             self._row, self._left = (_ps_row(columns), _MISSES) if known and not twice else (None, 0)
             return []
         if self._left == 0 or self._row is None:
@@ -136,13 +153,17 @@ class TaskTable:
         self._left -= 1
         found = self._row.match(line.text)
         if found is None:
-            return None
+            if _ROW_BEGINS.match(line.text) is None:
+                return None
+            self._left, self._torn = _MISSES, True
+            return [problem(place(line, "nuttx"), "torn_record", "a row of the task table is torn and left out")]
         self._left = _MISSES
         cells = found.groupdict()
         name = _ARGUMENT.sub("", cells["COMMAND"]).strip() or cells["COMMAND"]
         number = int(cells["PID"])
         if len(self.names) < self._limits.tasks or number in self.names:
             self.names[number] = name
+            self._listed.add(number)
         return [
             Task(
                 name=name,
@@ -151,14 +172,30 @@ class TaskTable:
                 state=cells["STATE"],
                 stack_size_bytes=_number(cells.get("STACK")),
                 stack_used_max_percent=None if cells.get("FILLED") is None else float(cells["FILLED"]),
+                cpu_percent=None if cells.get("LOAD") is None else float(cells["LOAD"]),
                 heap_bytes=_number(cells.get("HEAP")),
                 **place(line, "nuttx"),
             )
         ]
 
+    def has_ended(self, number: int) -> bool:
+        """Whether the last `ps` shows that the task is gone: it lacks one that was listed before or must be older.
+
+        NuttX gives numbers out in rising order until 32,767.
+        """
+        if self._torn or number <= 0 or number in self._listed or not self._listed:
+            return False
+        return number in self.names or number < max(self._listed)
+
     def close(self) -> None:
         """The table is over."""
         self._left = 0
+
+    def forget(self) -> None:
+        """The device was reset."""
+        self.close()
+        self._listed.clear()
+        self.names.clear()
 
 
 _CELLS = {
@@ -194,7 +231,7 @@ def _ps_row(columns: list[str]) -> re.Pattern[str]:
             continue
         cell = _CELLS.get(column, r"\S+")
         if column == "CPU" and "STATE" in columns[:index]:
-            cell = r"[\d.]+%"  # the load, not the core
+            cell = r"(?P<LOAD>\d{1,3}\.\d)%"  # the load, not the core
         pattern += (r"\s+" if index else "") + cell
     return re.compile(pattern + r"\s+(?P<COMMAND>\S.*?)\s*$")
 

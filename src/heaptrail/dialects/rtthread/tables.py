@@ -2,7 +2,8 @@
 
 Source: src/mem.c, src/memheap.c, components/finsh/cmd.c and their histories. Heap figures are decimal bytes. In the
 thread table `sp` (the part of the stack in use now) and `stack size` are hexadecimal bytes; `max used` is a percentage,
-in very old versions hexadecimal bytes. With several cores a column `cpu` stands before `pri`.
+in very old versions hexadecimal bytes, and then `pri` is hexadecimal, too. With several cores a column `cpu` stands
+before `pri`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _THREAD_HEADING = re.compile(
 )
 _OTHER_THREADS = re.compile(r"\bPID\s+CMD\b")
 _THREAD_ROW = re.compile(
-    r"^(?:.*\])?\s*(?P<name>\S.{0,60}?)\s+(?P<pri>\d{1,3})\s+(?P<state>[a-z]{2,9})\s+0x[0-9a-f]{1,16}\s+0x(?P<size>[0-9a-f]{1,16})\s+"
+    r"^(?:.*\])?\s*(?P<name>\S.{0,60}?)\s+(?P<pri>0x[0-9a-f]{2}|\d{1,3})\s+(?P<state>[a-z]{2,9})\s+0x[0-9a-f]{1,16}\s+0x(?P<size>[0-9a-f]{1,16})\s+"
     r"(?:(?P<percent>\d{1,3})%|0x[0-9a-f]{1,16})\s+0x[0-9a-f]{1,16}\s+(?:-?\d{1,3}|[A-Z]\w*|-)(?:\s.*)?$"
 )
 _CPU = re.compile(r"^(.*\S)\s+(?:\d{1,2}|N/A)$")
@@ -153,7 +154,7 @@ class Tables:
             Task(
                 name=name,
                 state=match["state"],
-                priority=int(match["pri"]),
+                priority=int(match["pri"], 16 if match["pri"].startswith("0x") else 10),
                 stack_size_bytes=int(match["size"], 16),
                 stack_used_max_percent=None if match["percent"] is None else float(match["percent"]),
                 **place(line, "rtthread"),

@@ -13,9 +13,9 @@ from heaptrail.dialects import ConsoleCommands
 from heaptrail.dialects.dumps import LONGEST_LINE, Dumps, return_frames
 from heaptrail.dialects.text import HEX, Place, place, problem
 from heaptrail.dialects.zephyr.heaps import HeapFigures, HeapInfo
+from heaptrail.dialects.zephyr.net import Network
 from heaptrail.dialects.zephyr.threads import Threads
 from heaptrail.model.evidence import FootprintRule
-from heaptrail.model.observations import HeapSample
 
 if TYPE_CHECKING:
     from heaptrail.dialects import Line
@@ -31,12 +31,9 @@ _RECORD_BEGINS = re.compile(r"(?:\[heaptrace\] |^)ptr=0?")
 _BACKTRACE = re.compile(r"(?:\[heaptrace\]|^)\s+backtrace:((?:\s+0x[0-9a-fA-F]{1,16})*)\s*$")
 _OUTSTANDING = re.compile(r"(?:^|[\s\]])outstanding_blocks=(\d{1,9}) outstanding_bytes=(\d{1,15})\s*$")
 _FILTER = re.compile(r"(?:\[heaptrace\] |^)filter set: ((?:tid|name|cpu)=\S.*?)\s*$")
-_NET_HEADING = re.compile(r"\bAddress\s+Total\s+Avail\s+Name\s*$")
-_NET_ROW = re.compile(r"^(?:.*[\]>])?\s*0x[0-9a-fA-F]{1,16}\s+(\d{1,9})\s+(\d{1,9})\s+([A-Z][\w ()-]{0,40}?)\s*$")
 _TRACE_WORDS = ("heaptrace", "ptr=", "backtrace:", "outstanding_blocks=", "filter set:")
 """Where a terminal's stamp stands in front, `[heaptrace]` was taken for a tag behind it and is gone."""
 _DUMP_LINES = 400
-_NET_MISSES = 8
 
 
 class _Record:
@@ -74,6 +71,7 @@ class Zephyr:
         b"no per-thread stats",
         b"heaptrace",
         b"Avail",
+        b"Function alloc",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -81,23 +79,23 @@ class Zephyr:
         self._figures = HeapFigures()
         self._info = HeapInfo(limits)
         self._threads = Threads()
+        self._net = Network(limits)
         self._dumps = Dumps("zephyr", limits)
         self._began: Place | None = None
         self._record: _Record | None = None
         self._whole = True
         self._last_line = 0
-        self._net_left = 0
 
     @property
     def wants(self) -> int:
         """See `Dialect`."""
-        return max(self._figures.wants, self._info.wants, self._threads.wants, self._net_left)
+        return max(self._figures.wants, self._info.wants, self._threads.wants, self._net.wants)
 
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
         if len(line.text) > LONGEST_LINE:
             return []
-        for reader in (self._trace, self._info.read, self._figures.read, self._net, self._threads.read):
+        for reader in (self._trace, self._info.read, self._figures.read, self._net.read, self._threads.read):
             if (read := reader(line)) is not None:
                 return read
         return []
@@ -175,28 +173,11 @@ class Zephyr:
             found.append(problem(began, "missing_records", text))
         return found + self._dumps.close(complete=complete, declared_blocks=blocks, declared_bytes=size_bytes)
 
-    def _net(self, line: Line) -> list[AnyObservation] | None:
-        """`net mem`: pools of packets and buffers, counted in pieces."""
-        if _NET_HEADING.search(line.text):
-            self._net_left = _NET_MISSES
-            return []
-        if self._net_left == 0:
-            return None
-        self._net_left -= 1
-        match = _NET_ROW.match(line.text)
-        if match is None:
-            return None
-        self._net_left = _NET_MISSES
-        if int(match[2]) > int(match[1]):
-            return [problem(place(line, "zephyr"), "torn_record", f"the row of the pool {match[3]} contradicts itself")]
-        return [HeapSample(heap=f"net {match[3]}", free_blocks=int(match[2]), **place(line, "zephyr"))]
-
     def finish(self) -> list[AnyObservation]:
         """See `Dialect`. It is also called at a reset."""
-        found = self._close_trace() + self._info.close()
+        found = self._close_trace() + self._info.close() + self._net.close()
         self._figures.close()
         self._threads.close()
-        self._net_left = 0
         return found
 
     def footprint(self) -> FootprintRule | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _STACK = re.compile(
     r"(?:^|[\s>\]])(?P<name>\S(?:.{0,90}?\S)?)\s*:\s+(?:STACK: )?unused\s+(?P<unused>\d{1,9})\s+usage\s+\d{1,9} / "
-    r"(?P<size>\d{1,9}) \(\s*(?P<percent>\d{1,3}) %\)"
+    r"(?P<size>\d{1,9}) \(\s*(?P<percent>\d{1,3}) %\)(?:; CPU:\s+(?P<cpu>\d{1,3}) %)?"
 )
 _LOG_PREFIX = re.compile(r"^.*<(?:inf|dbg|wrn|err)> \w+:\s*")
 _REAL_SIZE = re.compile(r"\s*\(real size\s+\d+\)$")
@@ -73,6 +73,7 @@ class Threads:
                 stack_free_min_bytes=int(match["unused"]),
                 stack_size_bytes=int(match["size"]),
                 stack_used_max_percent=float(match["percent"]),
+                cpu_percent=None if match["cpu"] is None else float(match["cpu"]),
                 **place(line, "zephyr"),
             )
         ]
