@@ -35,6 +35,14 @@ static inline uint32_t ht_cpu_exception(void)
     return number;
 }
 
+/* Whether this code runs on the process stack; interrupts never do. */
+static inline uint32_t ht_cpu_on_process_stack(void)
+{
+    uint32_t control;
+    __asm__ volatile("mrs %0, control" : "=r"(control));
+    return control & 2u;
+}
+
 /* Where the main stack begins, which start-up code and interrupts run on: the first word of the vector table. */
 static inline uintptr_t ht_cpu_main_stack_end(void)
 {

@@ -96,6 +96,12 @@ def player(
     return elf, run_qemu(board, elf)
 
 
+@pytest.fixture(scope="session")
+def run() -> Callable[[Board, Path], str]:
+    """Run a firmware to its end; what it printed."""
+    return run_qemu
+
+
 def run_qemu(board: Board, elf: Path) -> str:
     """What the firmware prints until it stops the machine."""
     flags = ("-nographic", "-monitor", "none", "-serial", "stdio", "-kernel", str(elf))

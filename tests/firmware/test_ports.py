@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
     from conftest import Board
 
     Compile = Callable[..., subprocess.CompletedProcess[str]]
+    Run = Callable[[Board, Path], str]
 
 pytestmark = pytest.mark.firmware
 HERE = Path(__file__).resolve().parent
-PORTS = HERE.parents[1] / "agent" / "port"
+AGENT = HERE.parents[1] / "agent"
+PORTS = AGENT / "port"
 FREERTOS = (f"-I{HERE / 'freertos'}", f"-I{PORTS / 'freertos'}")
 HEAP_4 = ("-DHT_FREERTOS_HEAP=4", "-DHT_BLOCK_SIZES=1")
 
@@ -28,9 +31,12 @@ HEAP_4 = ("-DHT_FREERTOS_HEAP=4", "-DHT_BLOCK_SIZES=1")
         HEAP_4,
         ("-DHT_FREERTOS_HEAP=3",),
         (*HEAP_4, "-DconfigNUMBER_OF_CORES=2"),
+        (*HEAP_4, "-DconfigNUM_CORES=2"),
         (*HEAP_4, "-DconfigENABLE_HEAP_PROTECTOR=1"),
+        (*HEAP_4, "-DHT_FREERTOS_WRAP_FREE=1"),
+        (*HEAP_4, "-DWITHOUT_ISR_STACK", "-DHT_FREERTOS_ISR_STACK_BYTES=2048"),
     ],
-    ids=["heap_4", "heap_3", "two-cores", "heap-protector"],
+    ids=["heap_4", "heap_3", "two-cores", "two-cores-202110", "heap-protector", "wrapped-free", "linked-isr-stack"],
 )
 def test_the_freertos_port_compiles(
     board: Board, compile_for: Compile, tmp_path: Path, options: tuple[str, ...]
@@ -49,6 +55,7 @@ def test_the_freertos_port_compiles(
         (("-DHT_FREERTOS_HEAP=3", "-DHT_BLOCK_SIZES=1"), "heap_3 tells the size asked for"),
         ((*HEAP_4, "-DWITHOUT_TRACE_FACILITY"), "set configUSE_TRACE_FACILITY to 1"),
         ((*HEAP_4, "-DWITHOUT_STACK_ENDS"), "set configRECORD_STACK_HIGH_ADDRESS to 1"),
+        ((*HEAP_4, "-DWITHOUT_STACK_ENDS"), "or, for a kernel of V8 or V9, -DHT_FREERTOS_KERNEL=9"),
         ((*HEAP_4, "-DWITH_ANOTHER_TRACER"), "is taken by another tracer"),
     ],
 )
@@ -60,6 +67,90 @@ def test_the_freertos_port_refuses_a_contradiction_with_the_way_out(
 
     assert built.returncode != 0
     assert says in built.stderr
+
+
+def stand_in(board: Board, compile_for: Compile, folder: Path, *options: str) -> Path:
+    """The stand-in kernel's program with the agent and the port, linked."""
+    elf = folder / "program.elf"
+    agent = [path for path in sorted((AGENT / "src").glob("*.c")) if "wire" not in path.name]
+    ours = [HERE / f"{board.name}.c", HERE / "board.c", *sorted((HERE / "freertos").glob("*.c"))]
+    port = PORTS / "freertos" / "ht_port_freertos.c"
+    sources = (*ours, *agent, port, "-lgcc")
+    built = compile_for(board, *HEAP_4, *FREERTOS, *options, "-T", HERE / f"{board.name}.ld", *sources, "-o", elf)
+    assert built.returncode == 0, built.stderr
+    return elf
+
+
+def owners(console: str) -> dict[int, str]:
+    """Sizes of the listed blocks, and who allocated them."""
+    rows = re.findall(r"ptr = 0x\w+, size = 0x(\w+), thread = (.*)", console)
+    return {int(size, 16): thread.strip() for size, thread in rows}
+
+
+def test_blocks_have_the_task_the_start_up_or_the_interrupt_that_allocated_them(
+    board: Board, compile_for: Compile, run: Run, tmp_path: Path
+) -> None:
+    found = owners(run(board, stand_in(board, compile_for, tmp_path)))
+
+    assert found == {100: "(start-up)", 200: "first", 300: "second", 500: "ISR"}
+
+
+def test_a_kernel_that_does_not_tell_of_its_first_switch_has_a_first_task_all_the_same(
+    board: Board, compile_for: Compile, run: Run, tmp_path: Path
+) -> None:
+    found = owners(run(board, stand_in(board, compile_for, tmp_path, "-DFIRST_SWITCH_UNTOLD")))
+
+    told_by_stack = board.name == "mps2"  # such kernels have no port for RISC-V
+    assert found[200] == ("first" if told_by_stack else "(start-up)")
+    assert found[300] == "second"
+
+
+def test_a_kernel_without_stack_ends_has_backtraces(
+    board: Board, compile_for: Compile, run: Run, tmp_path: Path
+) -> None:
+    options = ("-DWITHOUT_STACK_ENDS", "-DHT_FREERTOS_KERNEL=9")
+    if board.name == "virt":
+        built = compile_for(board, *HEAP_4, *FREERTOS, *options, "-c", HERE / "freertos" / "kernel.c")
+        assert "kernels before V10 are supported on Cortex-M only" in built.stderr
+        return
+
+    elf = stand_in(board, compile_for, tmp_path, *options)
+
+    console = run(board, elf)
+    assert owners(console) == {100: "(start-up)", 200: "first", 300: "second", 500: "ISR"}
+    frames = re.findall(r"backtrace : 0x(\w+)", console.partition("thread = first")[2].partition("ptr =")[0])
+    assert functions(elf, frames) == ["pvPortMalloc", "work", "first_task"]
+
+
+def functions(elf: Path, addresses: list[str]) -> list[str]:
+    """Names for addresses, by the compiler's own addr2line."""
+    words = ["arm-none-eabi-addr2line", "-f", "-s", "-e", str(elf), *addresses]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+    return told.splitlines()[::2]
+
+
+def test_a_double_free_that_the_heap_swallows_is_seen_by_the_wrapped_free(
+    board: Board, compile_for: Compile, run: Run, tmp_path: Path
+) -> None:
+    unseen = run(board, stand_in(board, compile_for, tmp_path))
+    wrapped = ("-DHT_FREERTOS_WRAP_FREE=1", "-Wl,--wrap=vPortFree")
+    seen = run(board, stand_in(board, compile_for, tmp_path, *wrapped))
+
+    assert " double=0 null=0 " in unseen
+    assert " double=1 null=1 " in seen
+    assert owners(seen) == owners(unseen)
+
+
+def test_a_core_without_exclusive_access_needs_no_atomics_of_a_library(
+    board: Board, compile_for: Compile, tmp_path: Path
+) -> None:
+    core = ("-mcpu=cortex-m0",) if board.name == "mps2" else ("-march=rv32ic_zicsr", "-mabi=ilp32")
+    for source in (PORTS / "freertos" / "ht_port_freertos.c", *sorted((AGENT / "src").glob("*.c"))):
+        options = (*core, "-g0", *HEAP_4, *FREERTOS)
+        built = compile_for(board, *options, "-S", source, "-o", tmp_path / "small.s")
+
+        assert built.returncode == 0, built.stderr
+        assert "__atomic" not in (tmp_path / "small.s").read_text(encoding="utf-8")
 
 
 def test_a_lock_that_keeps_no_other_core_out_is_refused(board: Board, compile_for: Compile, tmp_path: Path) -> None:

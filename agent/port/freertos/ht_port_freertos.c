@@ -3,17 +3,23 @@
 #include <task.h>
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "ht_cpu.h"
 #include "ht_port.h"
 #include "ht_port_freertos.h"
 #include "ht_unwind.h"
 
-#if defined(configNUMBER_OF_CORES) && configNUMBER_OF_CORES > 1
+#if defined(configNUMBER_OF_CORES)
 #define CORES configNUMBER_OF_CORES
-#define THIS_CORE() portGET_CORE_ID()
+#elif defined(configNUM_CORES) /* the name in V202110.00-SMP */
+#define CORES configNUM_CORES
 #else
 #define CORES 1
+#endif
+#if CORES > 1
+#define THIS_CORE() portGET_CORE_ID()
+#else
 #define THIS_CORE() 0
 #endif
 
@@ -21,18 +27,30 @@
 static struct {
     uint32_t number;
     uintptr_t stack_end;
+    const char *name; /* in the task's control block, which lives while it runs */
 } running[CORES];
 
-static atomic_uint numbers;
+static bool started;
 extern const char ht_startup_stack_end[] __attribute__((weak));
 
-uint32_t ht_freertos_next_number(void) { return atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1; }
-
-void ht_freertos_switched_in(uintptr_t number, uintptr_t stack_end)
+void ht_freertos_switched_in(bool scheduler_runs, uint32_t number, uintptr_t stack_end, const char *name)
 {
-    running[THIS_CORE()].number = (uint32_t)number;
+    started = scheduler_runs;
+    running[THIS_CORE()].number = number;
     running[THIS_CORE()].stack_end = stack_end;
+    running[THIS_CORE()].name = name;
 }
+
+#if defined(HT_FREERTOS_WRAP_FREE) && HT_FREERTOS_WRAP_FREE
+void __real_vPortFree(void *block);
+void __wrap_vPortFree(void *block);
+
+__attribute__((noinline, used)) void __wrap_vPortFree(void *block)
+{
+    ht_on_free(block);
+    __real_vPortFree(block);
+}
+#endif
 
 /* Interrupts off on this core, and the other cores kept out. A core without exclusive access (Cortex-M0+) must bring a
  * lock of its own, such as a hardware spin lock. */
@@ -67,23 +85,27 @@ void ht_port_unlock(uintptr_t saved)
 }
 #endif
 
-/* Cortex-M tells by itself. RISC-V has no such register, but the kernel's port handles interrupts on a stack of its own,
- * just below xISRStackTop. */
+/* Cortex-M tells by itself: tasks are on the process stack, start-up code and interrupts on the main stack. RISC-V has no
+ * such register, but the kernel's port handles interrupts on a stack of its own, just below xISRStackTop. */
 #if defined(__riscv)
-#ifndef configISR_STACK_SIZE_WORDS
-#error "set configISR_STACK_SIZE_WORDS, so that the agent can tell interrupts by their stack"
+#if defined(configISR_STACK_SIZE_WORDS)
+#define ISR_STACK_BYTES (configISR_STACK_SIZE_WORDS * sizeof(StackType_t))
+#elif defined(HT_FREERTOS_ISR_STACK_BYTES)
+#define ISR_STACK_BYTES HT_FREERTOS_ISR_STACK_BYTES
+#else
+#error "to tell interrupts by their stack: set configISR_STACK_SIZE_WORDS, or, where the linker script makes __freertos_irq_stack_top, -DHT_FREERTOS_ISR_STACK_BYTES=2048 with that stack's size"
 #endif
 extern const StackType_t xISRStackTop;
-static int in_interrupt(void)
+static bool in_interrupt(void)
 {
     uintptr_t below_top = (uintptr_t)xISRStackTop - (uintptr_t)__builtin_frame_address(0);
-    return below_top <= configISR_STACK_SIZE_WORDS * sizeof(StackType_t);
+    return below_top <= ISR_STACK_BYTES;
 }
+static bool before_start(void) { return !started; } /* asked first: start-up code may use that stack, too */
 #else
-static int in_interrupt(void) { return ht_cpu_exception() != 0; }
+static bool in_interrupt(void) { return ht_cpu_exception() != 0; }
+static bool before_start(void) { return !ht_cpu_on_process_stack() && !in_interrupt(); }
 #endif
-
-static int before_start(void) { return xTaskGetSchedulerState() == taskSCHEDULER_NOT_STARTED; }
 
 uint32_t ht_port_thread_id(void)
 {
@@ -91,13 +113,13 @@ uint32_t ht_port_thread_id(void)
     return before_start() ? HT_ID_STARTUP : in_interrupt() ? HT_ID_ISR : running[THIS_CORE()].number;
 }
 
-const char *ht_port_thread_name(void) { return pcTaskGetName(NULL); }
+const char *ht_port_thread_name(void) { return running[THIS_CORE()].name; }
 
 size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_t ret)
 {
     uintptr_t end = running[THIS_CORE()].stack_end;
 #if defined(__thumb__)
-    if (in_interrupt() || before_start()) {
+    if (!ht_cpu_on_process_stack()) {
         end = ht_cpu_main_stack_end();
     }
     return ht_unwind_scan(pcs, max, frame, ret, end);

@@ -7,7 +7,9 @@
 #ifndef WITHOUT_STACK_ENDS
 #define configRECORD_STACK_HIGH_ADDRESS 1
 #endif
+#ifndef WITHOUT_ISR_STACK
 #define configISR_STACK_SIZE_WORDS 256
+#endif
 #ifdef WITH_ANOTHER_TRACER
 #define traceMALLOC(block, bytes) another_tracer(block, bytes)
 #endif

@@ -2,7 +2,4 @@
 #ifndef TASK_H
 #define TASK_H
 #include "FreeRTOS.h"
-#define taskSCHEDULER_NOT_STARTED 1
-BaseType_t xTaskGetSchedulerState(void);
-char *pcTaskGetName(TaskHandle_t task);
 #endif
