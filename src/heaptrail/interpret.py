@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from heaptrail.diagnose import diagnose
+from heaptrail.diagnose.history import diagnose_stream
 from heaptrail.errors import UsageError
 from heaptrail.model.verdict import JudgeSettings
 from heaptrail.reading import read_logs
+from heaptrail.reading.streams import are_recordings, load_stream
 from heaptrail.reports.jsonfile import load_report, looks_like_report
 from heaptrail.symbols import NoSymbols, Symbolizer
 from heaptrail.version import __version__
@@ -68,12 +70,14 @@ def interpret(
     *,
     progress: Progress | None = None,
 ) -> Report:
-    """The report on some captures.
+    """The report on some captures, or on a SystemView recording.
 
     Raises:
         UsageError, FormatError: An input cannot be read.
         EvidenceError: The ELF does not belong to the capture.
     """
+    if are_recordings(captures):
+        return interpret_stream(captures, reading, interpretation)
     symbolizer = _symbolizer(interpretation)
     evidence = read_logs(captures, reading, progress=progress)
     settings = interpretation.terms.settings(next((c.settings for c in evidence.captures if c.settings), None))
@@ -112,6 +116,27 @@ def report_on(
                 try_this="the path of a saved report, a capture or a log",
             ) from error
     return interpret(paths, reading, interpretation, progress=progress)
+
+
+def interpret_stream(captures: Sequence[Path], reading: ReadOptions, interpretation: Interpretation) -> Report:
+    """The report on a binary recording: the agent's event stream, or SystemView's files, one for each core.
+
+    Raises:
+        UsageError, FormatError: An input cannot be read.
+        EvidenceError: The ELF does not belong to the recording.
+    """
+    symbolizer = _symbolizer(interpretation)
+    stream, infos = load_stream(captures, reading.cycle_pattern, reading.limits)
+    settings = interpretation.terms.settings(None)
+    return diagnose_stream(
+        stream,
+        infos,
+        symbolizer,
+        settings,
+        versions={"heaptrail": __version__, "python": platform.python_version()},
+        options=_options(reading, interpretation, settings),
+        allow_mismatch=interpretation.allow_mismatch,
+    )
 
 
 def _symbolizer(interpretation: Interpretation) -> Symbolizer:

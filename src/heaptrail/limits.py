@@ -22,6 +22,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     problems: int = 1_000
     """Problems kept one by one; the rest are counted."""
     marks: int = 1_000_000
+    trace_events: int = 20_000_000
+    """Allocations and frees of a binary recording."""
+    recording_bytes: int = 1 << 30
+    """A SystemView file is read whole."""
     elf_section_bytes: int = 1 << 30
     inline_depth: int = 64
 

@@ -17,6 +17,7 @@ from heaptrail.dialects import REGISTRY
 from heaptrail.errors import HeaptrailError
 from heaptrail.limits import Limits
 from heaptrail.model.observations import Block, HeapSample
+from heaptrail.reading.opening import Opened
 from heaptrail.reading.session import Session, make_dialects
 from heaptrail.reading.sources import Chunk, Source
 
@@ -26,7 +27,7 @@ LIMITS = Limits(line_bytes=512, frames_per_block=4, records_per_dump=50)
 def read_any(data: bytes, dialect: str = "auto") -> list[bytes]:
     """Read `data` as a log; the observations as JSON. Raises AssertionError where a promise is broken."""
     try:
-        source = Source(io.BufferedReader(io.BytesIO(data)), "fuzz", len(data), LIMITS)  # type: ignore[arg-type]
+        source = Source(Opened(io.BufferedReader(io.BytesIO(data)), "fuzz", len(data)), LIMITS)  # type: ignore[arg-type]
         marks = (re.compile("round"), re.compile(r"\d+ done$")) if len(data) % 2 else (None, None)
         session = Session(make_dialects(dialect, LIMITS), LIMITS, cycle_mark=marks[0], boot_mark=marks[1])
         found = []

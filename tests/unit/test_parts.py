@@ -20,7 +20,14 @@ from heaptrail.parts import PartedCapture, compress, leftovers_of, parts_of
 from heaptrail.reading import ReadOptions, read_logs
 from heaptrail.reading.runs import recorded_s
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from heaptrail.model.evidence import Evidence
 
 PARENT = Path(__file__).resolve().parents[1]
@@ -185,6 +192,11 @@ def test_a_part_that_finds_no_room_to_be_compressed_stays(tmp_path: Path, monkey
 # --- compressed logs ---
 
 
+def zst(data: bytes) -> bytes:
+    """As the command `zstd` packs: with a checksum."""
+    return zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1})
+
+
 def log_text() -> bytes:
     return "".join(free(number) for number in range(5000, 5050)).encode()
 
@@ -202,11 +214,26 @@ def test_a_compressed_log_says_what_the_log_says(tmp_path: Path) -> None:
     assert frees(read_logs([pieces], ReadOptions())) == expected, "several members, padded as tapes are"
 
 
+def test_a_log_packed_with_zstd_says_what_the_log_says(tmp_path: Path) -> None:
+    text = log_text()
+    plain, packed, pieces = tmp_path / "a.log", tmp_path / "a.log.zst", tmp_path / "b.log.zst"
+    plain.write_bytes(text)
+    packed.write_bytes(zst(text))
+    pieces.write_bytes(zst(text[:3000]) + zst(text[3000:]))
+
+    expected = frees(read_logs([plain], ReadOptions()))
+    assert frees(read_logs([packed], ReadOptions())) == expected
+    assert frees(read_logs([pieces], ReadOptions())) == expected
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zst])
 @pytest.mark.parametrize("keep", [0.2, 0.7, 0.999])
-def test_a_compressed_log_that_is_cut_is_read_as_far_as_it_goes(tmp_path: Path, keep: float) -> None:
-    noise = "".join(f"[wifi] beacon {number * 7919 % 10007}\n" for number in range(4000)).encode()
-    packed = gzip.compress(log_text() + noise)
-    path = tmp_path / "a.log.gz"
+def test_a_compressed_log_that_is_cut_is_read_as_far_as_it_goes(
+    tmp_path: Path, keep: float, pack: Callable[[bytes], bytes]
+) -> None:
+    noise = "".join(f"[wifi] beacon {number * number % 1_000_003}\n" for number in range(40_000)).encode()
+    packed = pack(log_text() + noise)
+    path = tmp_path / "a.log.packed"
     path.write_bytes(packed[: int(len(packed) * keep)])
 
     evidence = read_logs([path], ReadOptions())
@@ -216,8 +243,9 @@ def test_a_compressed_log_that_is_cut_is_read_as_far_as_it_goes(tmp_path: Path, 
     assert "ends before its content does" in next(p.text for p in evidence.problems if p.what == "cut_capture")
 
 
-def test_a_damaged_compressed_log_is_told(tmp_path: Path) -> None:
-    packed = bytearray(gzip.compress(log_text()))
+@pytest.mark.parametrize("pack", [gzip.compress, zst])
+def test_a_damaged_compressed_log_is_told(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    packed = bytearray(pack(log_text()))
     packed[len(packed) // 2] ^= 0xFF
     path = tmp_path / "a.log.gz"
     path.write_bytes(bytes(packed))
@@ -227,9 +255,10 @@ def test_a_damaged_compressed_log_is_told(tmp_path: Path) -> None:
     assert any(p.what == "cut_capture" and "damaged" in p.text for p in evidence.problems)
 
 
-def test_what_expands_without_end_is_read_in_bounded_memory(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.log.gz"
-    path.write_bytes(gzip.compress(bytes(64 << 20)))
+@pytest.mark.parametrize("pack", [gzip.compress, zst])
+def test_what_expands_without_end_is_read_in_bounded_memory(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "bomb.log"
+    path.write_bytes(pack(bytes(64 << 20)))
     program = f"""
 import resource
 from pathlib import Path

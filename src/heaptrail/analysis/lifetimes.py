@@ -3,6 +3,9 @@
 A listing shows who lives; a history shows who should have died. A site leaks when blocks born in many different cycles
 outlive everything that the site ever freed while the workload ran, and such blocks still arrive in the end. What its
 teardown frees is held until teardown. Blocks whose frees may have been lost on the way accuse nobody.
+
+Where nothing marks the cycles, equal parts of the run's time take their place. They have no rhythm of the workload, so
+more is asked of them, and innocence is never claimed.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from heaptrail.model.observations import RawFrame
-    from heaptrail.model.stream import Ints, Stream
+    from heaptrail.model.stream import Events, Ints, Stream
     from heaptrail.model.verdict import JudgeSettings, SiteClass
 
 _MIN_CYCLES = 6
@@ -29,6 +32,10 @@ _MIN_CYCLES = 6
 _LATE_SHARE = 1 / 3
 """A leak still arrives in this last part of the cycles; what does not has stopped growing."""
 _TEARDOWN_SHARE = 0.9
+_PARTS = 24
+"""Parts that a run without marks is divided into: set-up falls into one or two of them, growth into many."""
+_PARTS_LATE_SHARE = 1 / 5
+"""Share of the parts with births that must lie in the last third of the run: an even rhythm gives a third."""
 _SIZES_KEPT = 8
 _ADDRESSES_KEPT = 16
 
@@ -48,22 +55,38 @@ class Histories:
 
     verdict: Verdict
     freers: tuple[tuple[Freer, ...], ...]
-    cycles: int
+    cycles: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """The last run of the device, with the positions that divide it."""
+    """The last run of the device, with the positions that divide it; `by_time` where these are equal parts."""
 
     stream: Stream
     number: int
     cycle_marks: Ints
     stop: int
     cycles: int
+    by_time: bool = False
 
     def cycle_of(self, position: Ints) -> Ints:
         """Cycles completed before these events."""
         return np.searchsorted(self.cycle_marks, position).astype(np.int64)
+
+    def count(self, number: int) -> str:
+        """So many cycles, or parts."""
+        return plural(number, "part" if self.by_time else "cycle")
+
+    @property
+    def whole(self) -> str:
+        """The length of the run in words."""
+        if not self.by_time:
+            return plural(self.cycles, "cycle")
+        ticks, time = self.stream.ticks_per_s, self.stream.events.time
+        mine = time[self.stream.events.run == self.number]
+        if not ticks:
+            return f"a run in {self.cycles} equal parts"
+        return f"a run of {(int(mine[-1]) - int(mine[0])) / ticks:,.3g} s in {self.cycles} equal parts"
 
 
 def judge_histories(stream: Stream, settings: JudgeSettings) -> Histories:
@@ -86,7 +109,8 @@ def judge_histories(stream: Stream, settings: JudgeSettings) -> Histories:
         if judged is not None:
             found.append(judged)
     sites = tuple(site for site, _ in found)
-    return Histories(_verdict(run, sites, settings), tuple(freers for _, freers in found), run.cycles)
+    cycles = None if run.by_time else run.cycles
+    return Histories(_verdict(run, sites, settings), tuple(freers for _, freers in found), cycles)
 
 
 def _last_run(stream: Stream) -> _Run:
@@ -98,7 +122,25 @@ def _last_run(stream: Stream) -> _Run:
     stop = int(stops[-1]) if len(stops) else len(events)
     if len(cycle_marks) and not len(stops):
         stop = int(cycle_marks[-1])  # what comes behind the last round is its teardown, as far as anyone knows
+    if not len(cycle_marks):
+        parts = _parts(events, number, stop)
+        return _Run(stream, number, parts, stop, len(parts), by_time=len(parts) > 0)
     return _Run(stream, number, cycle_marks, stop, int((cycle_marks <= stop).sum()))
+
+
+def _parts(events: Events, number: int, stop: int) -> Ints:
+    """Where equal parts of a run's time end, the last one at the stop; empty where its clock stood still."""
+    mine = np.flatnonzero(events.run == number)
+    mine = mine[mine < stop]
+    if len(mine) == 0:
+        return mine
+    time = np.maximum.accumulate(events.time[mine])
+    first, last = int(time[0]), int(time[-1])
+    if last - first < _PARTS:
+        return mine[:0]
+    edges = first + (last - first) * np.arange(1, _PARTS) // _PARTS
+    inner = mine[np.searchsorted(time, edges)]
+    return np.append(inner, stop)
 
 
 def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, tuple[Freer, ...]] | None:
@@ -121,7 +163,7 @@ def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, 
     known = lives.size[living]
     known = known[known >= 0]
     live_bytes = int(known.sum())
-    growing = site_class in ("leak", "held_until_teardown")
+    growing = site_class in ("leak", "held_until_teardown") and not run.by_time
     span = max(run.cycles - settings.warmup_cycles, 1)
     per_cycle = len(old) / max(span - oldest_death - 1, 1) if growing else None
     mean = live_bytes / len(known) if len(known) else None
@@ -150,18 +192,31 @@ def _classify(
     births = run.cycle_of(run.stream.lifetimes.born[old])
     different = len(np.unique(births))
     longest = (
-        f"the oldest block that this site freed before the stop was {plural(oldest_death, 'cycle')} old"
+        f"the oldest block that this site freed lived for {run.count(oldest_death)}"
         if total > len(living)
-        else "none was freed before the stop"
+        else f"none was freed before the {'end' if run.by_time else 'stop'}"
     )
     late = int((births >= run.cycles - max(run.cycles * _LATE_SHARE, oldest_death + 2)).sum())
-    if different >= _MIN_CYCLES and late:
-        told = f"{plural(len(old), 'block')} born in {different} different cycles lived at the stop after "
-        told += f"{plural(run.cycles, 'cycle')}; {longest}, and such blocks still arrived."
+    enough = late if not run.by_time else _steady_late(run, births)
+    if different >= _MIN_CYCLES and enough:
+        stop = "end" if run.by_time else "stop"
+        told = f"{plural(len(old), 'block')} born in {different} different {_many(run)} lived at the {stop} after "
+        told += f"{run.whole}; {longest}, and such blocks still arrived."
         return _growing(run, told, old, living, torn_down)
     if run.cycles < _MIN_CYCLES:
-        return "undecided", (f"The stream holds {plural(run.cycles, 'cycle')}: too few to see growth.",)
+        return "undecided", (f"The stream holds {run.count(run.cycles)}: too few to see growth.",)
     return _settled(run, len(old), different, longest, late=late > 0)
+
+
+def _many(run: _Run) -> str:
+    return "parts" if run.by_time else "cycles"
+
+
+def _steady_late(run: _Run, births: Ints) -> bool:
+    """Whether enough of the parts in which old blocks were born lie in the last third, as of a rhythm that goes on."""
+    parts = np.unique(births)
+    late = int((parts >= run.cycles - run.cycles * _LATE_SHARE).sum())
+    return late >= _PARTS_LATE_SHARE * len(parts) and late > 0
 
 
 def _growing(run: _Run, told: str, old: Ints, living: Ints, torn_down: int) -> tuple[SiteClass, tuple[str, ...]]:
@@ -169,6 +224,8 @@ def _growing(run: _Run, told: str, old: Ints, living: Ints, torn_down: int) -> t
         lost = plural(run.stream.counts.lost_events, "event")
         return "undecided", (told, f"But {lost} never arrived, and frees of these blocks may be among them.")
     rest = plural(len(living) - torn_down, "block")
+    if run.by_time and not torn_down:
+        return "leak", (told,)
     after = f"Freed after the stop: {plural(torn_down, 'block')}; never: {rest}."
     torn = torn_down >= _TEARDOWN_SHARE * len(living)
     return "held_until_teardown" if torn else "leak", (told, after)
@@ -178,10 +235,10 @@ def _settled(run: _Run, old: int, different: int, longest: str, *, late: bool) -
     if old == 0:
         return "in_flight", (f"Its blocks at the stop were young; {longest}.",)
     if different <= 2:
-        return "one_time", (f"All of its old blocks were born in {plural(different, 'cycle')} of the run.",)
+        return "one_time", (f"All of its old blocks were born in {run.count(different)} of {run.whole}.",)
     if late:
-        return "undecided", (f"Old blocks were born in {different} different cycles: too few to decide.",)
-    return "bounded", (f"No block that stayed was born in the last third of {plural(run.cycles, 'cycle')}.",)
+        return "undecided", (f"Old blocks were born in {different} different {_many(run)}: too few to decide.",)
+    return "bounded", (f"No block that stayed was born in the last third of {run.whole}.",)
 
 
 def _counts(run: _Run, rows: Ints, unseen: NDArray[np.bool_]) -> tuple[tuple[int | None, int], ...]:
@@ -192,7 +249,7 @@ def _counts(run: _Run, rows: Ints, unseen: NDArray[np.bool_]) -> tuple[tuple[int
     at = np.unique(np.linspace(0, len(marks) - 1, min(len(marks), 12)).astype(np.int64)) if len(marks) else marks
     died = np.sort(lives.died[rows][lives.died[rows] >= 0])
     live = np.searchsorted(np.sort(lives.born[rows]), marks[at]) - np.searchsorted(died, marks[at])
-    return tuple((int(cycle) + 1, int(count)) for cycle, count in zip(at, live, strict=True))
+    return tuple((None if run.by_time else int(cycle) + 1, int(count)) for cycle, count in zip(at, live, strict=True))
 
 
 def _tasks(run: _Run, living: Ints) -> tuple[str, ...]:
@@ -217,26 +274,29 @@ def _freers(run: _Run, rows: Ints) -> tuple[Freer, ...]:
 def _verdict(run: _Run, sites: tuple[SiteVerdict, ...], settings: JudgeSettings) -> Verdict:
     growing = [site for site in sites if site.site_class in ("leak", "held_until_teardown")]
     undecided = [site for site in sites if site.site_class == "undecided"]
-    cycles = plural(run.cycles, "cycle")
+    cycles = run.whole
     lost = run.stream.counts.lost_events + run.stream.counts.cut_events
     if growing:
         rate = sum(site.per_cycle_bytes or 0.0 for site in growing)
-        reason = f"Blocks of {plural(len(growing), 'site')} outlive the cycles that allocate them, over {cycles}."
-        return Verdict(
-            verdict="leak",
-            reasons=(reason,),
-            rate_bytes_per_cycle=Interval(low=None, estimate=rate, high=None),
-            sites=sites,
-        )
+        who = f"Blocks of {plural(len(growing), 'site')}"
+        reason = f"{who} outlive the cycles that allocate them, over {cycles}."
+        if run.by_time:
+            reason = f"{who} keep arriving and are not freed, over {cycles}; nothing marks cycles."
+        per_cycle = None if run.by_time else Interval(low=None, estimate=rate, high=None)
+        return Verdict(verdict="leak", reasons=(reason,), rate_bytes_per_cycle=per_cycle, sites=sites)
     if run.cycles < _MIN_CYCLES:
-        reason = f"The stream holds {cycles}, and growth needs {_MIN_CYCLES}: mark the end of each with ht_stream_mark."
+        have = plural(run.cycles, "cycle")
+        reason = f"The stream holds {have}, and growth needs {_MIN_CYCLES}: mark the end of each with ht_stream_mark."
         return Verdict(verdict="inconclusive", reasons=(reason,), sites=sites)
     if undecided or lost:
         reason = (
             f"{plural(lost, 'event')} of the stream are missing, and a leak may hide in them."
             if lost
-            else f"{plural(len(undecided), 'site')} kept blocks of several cycles; more cycles would decide."
+            else f"{plural(len(undecided), 'site')} kept blocks of several {_many(run)}; a longer run would decide."
         )
+        return Verdict(verdict="inconclusive", reasons=(reason,), sites=sites)
+    if run.by_time:
+        reason = f"No site keeps growing over {cycles}, but without marked cycles no bound on a loss can be stated."
         return Verdict(verdict="inconclusive", reasons=(reason,), sites=sites)
     # No loss in n cycles: with this confidence fewer than -ln(1 - confidence) / n of them lose a block (rule of three).
     share = min(1.0, -math.log(1 - settings.confidence) / run.cycles)

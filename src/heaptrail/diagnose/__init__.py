@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from heaptrail.analysis.verdict import judge
 from heaptrail.diagnose.belonging import check_belonging
 from heaptrail.diagnose.callers import Checked
 from heaptrail.diagnose.curve import report_series
@@ -53,6 +52,8 @@ def diagnose(
     Raises:
         EvidenceError: The ELF does not belong to the capture and `allow_mismatch` is False.
     """
+    from heaptrail.analysis.verdict import judge  # noqa: PLC0415 - scipy takes 0.2 s, which streams need not pay
+
     mismatches = check_belonging(evidence, symbolizer, allow_mismatch=allow_mismatch)
     fits = all(problem.what != "elf_mismatch" for problem in mismatches)
     checked = Checked(symbolizer if fits else NoSymbols())

@@ -16,7 +16,9 @@ from heaptrail.symbols import distinct_frames
 from heaptrail.units import format_address
 
 if TYPE_CHECKING:
-    from heaptrail.model.evidence import Evidence
+    from collections.abc import Sequence
+
+    from heaptrail.model.evidence import CaptureInfo, Evidence
     from heaptrail.model.observations import RawFrame
     from heaptrail.symbols import Symbolizer
     from heaptrail.symbols.fit import ImageFit
@@ -43,12 +45,23 @@ def check_belonging(evidence: Evidence, symbolizer: Symbolizer, *, allow_mismatc
     Raises:
         EvidenceError: They do not belong together and `allow_mismatch` is False.
     """
+    stacks = [block.frames for dump in evidence.dumps for block in dump.blocks if block.frames]
+    return check_stacks(evidence.captures, stacks, symbolizer, allow_mismatch=allow_mismatch)
+
+
+def check_stacks(
+    captures: Sequence[CaptureInfo],
+    stacks: list[tuple[RawFrame, ...]],
+    symbolizer: Symbolizer,
+    *,
+    allow_mismatch: bool,
+) -> tuple[ReportProblem, ...]:
+    """The same for the stacks of captures of any kind; one stack may stand there many times. Raises as above."""
     image = symbolizer.image
     if image is None:
         return ()
-    stacks = [block.frames for dump in evidence.dumps for block in dump.blocks if block.frames]
     fit = symbolizer.fit(distinct_frames(stacks))
-    sentence = _build_id_conflict(evidence, image.name, image.build_id)
+    sentence = _build_id_conflict(captures, image.name, image.build_id)
     if sentence is None and fit is not None:
         sentence = _outside_text(fit, image.name) or _not_at_calls(fit, image.name)
     if sentence is not None:
@@ -58,14 +71,19 @@ def check_belonging(evidence: Evidence, symbolizer: Symbolizer, *, allow_mismatc
     return _no_allocator_inside(stacks, symbolizer, image.name)
 
 
-def _build_id_conflict(evidence: Evidence, elf_name: str, build_id: str | None) -> str | None:
-    for capture in evidence.captures:
-        if capture.build_id and build_id and capture.build_id != build_id:
+def _build_id_conflict(captures: Sequence[CaptureInfo], elf_name: str, build_id: str | None) -> str | None:
+    for capture in captures:
+        if capture.build_id and build_id and not _same_build(capture.build_id, build_id):
             return (
                 f"{capture.name} was recorded with build {capture.build_id[:16]}, "
                 f"but {elf_name} is build {build_id[:16]}"
             )
     return None
+
+
+def _same_build(one: str, other: str) -> bool:
+    """Whether one is the other's beginning: a device's event stream carries 20 bytes at most."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _outside_text(fit: ImageFit, elf_name: str) -> str | None:

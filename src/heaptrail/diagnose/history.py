@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from heaptrail.analysis.lifetimes import judge_histories
+from heaptrail.diagnose.belonging import check_stacks
 from heaptrail.diagnose.callers import Checked
 from heaptrail.diagnose.findings import findings_of
 from heaptrail.diagnose.sentences import base_name, headline
-from heaptrail.errors import EvidenceError
 from heaptrail.model.evidence import CaptureInfo, Evidence
 from heaptrail.model.report import Provenance, Report, ReportProblem
 from heaptrail.symbols import NoSymbols
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def diagnose_stream(
     stream: Stream,
-    name: str,
+    captures: tuple[CaptureInfo, ...],
     symbolizer: Symbolizer,
     settings: JudgeSettings,
     *,
@@ -44,7 +44,7 @@ def diagnose_stream(
 
     Args:
         stream: What was decoded.
-        name: The file's name, for the provenance.
+        captures: The files that it came from.
         symbolizer: Names for the addresses; `NoSymbols()` where there is no ELF.
         settings: The user's terms for a verdict.
         versions: Programs and their versions.
@@ -54,8 +54,9 @@ def diagnose_stream(
     Raises:
         EvidenceError: The ELF is another build's and `allow_mismatch` is False.
     """
-    mismatch = _mismatch(stream, name, symbolizer, allow_mismatch=allow_mismatch)
-    checked = Checked(symbolizer if not mismatch else NoSymbols())
+    stacks = [stack.frames for stack in stream.stacks.values() if stack.frames]
+    mismatch = check_stacks(captures, stacks, symbolizer, allow_mismatch=allow_mismatch)
+    checked = Checked(symbolizer if not any(each.what == "elf_mismatch" for each in mismatch) else NoSymbols())
     stream = checked.stream(stream)
     histories = judge_histories(stream, settings)
     told = tuple(
@@ -64,9 +65,6 @@ def diagnose_stream(
     )
     verdict = msgspec.structs.replace(histories.verdict, sites=told)
     findings = findings_of(verdict, symbolizer, checked.stale_pcs)
-    capture = CaptureInfo(
-        name=name, format="stream", bytes_read=stream.counts.bytes_read, lines=0, build_id=stream.build_id
-    )
     problems = tuple(ReportProblem(what=problem.what, text=problem.text) for problem in stream.problems)
     return Report(
         verdict=verdict.verdict,
@@ -84,32 +82,18 @@ def diagnose_stream(
         problems=(*mismatch, *checked.problems(), *problems),
         boots=1 + stream.counts.restarts,
         cycles=histories.cycles,
-        provenance=Provenance(
-            captures=(capture,), elf=symbolizer.image, versions=dict(versions), options=dict(options)
-        ),
+        provenance=Provenance(captures=captures, elf=symbolizer.image, versions=dict(versions), options=dict(options)),
     )
-
-
-def _mismatch(stream: Stream, name: str, symbolizer: Symbolizer, *, allow_mismatch: bool) -> tuple[ReportProblem, ...]:
-    image = symbolizer.image
-    if image is None or image.build_id is None or stream.build_id is None:
-        return ()
-    # A device sends 20 bytes at most.
-    if image.build_id.startswith(stream.build_id) or stream.build_id.startswith(image.build_id):
-        return ()
-    sentence = f"{name} was recorded with build {stream.build_id[:16]}, but {image.name} is build {image.build_id[:16]}"
-    if not allow_mismatch:
-        raise EvidenceError(sentence, try_this="the ELF of the very build that ran, or --allow-mismatch")
-    return (ReportProblem(what="elf_mismatch", text=f"{sentence}; its names are used because of --allow-mismatch"),)
 
 
 def _cause(site: SiteVerdict, freers: tuple[Freer, ...], symbolizer: Symbolizer) -> tuple[str, ...]:
     """Who allocates each cycle and who frees: "Allocated 1 per cycle in X, freed only by Y, which ran once"."""
-    if site.per_cycle_blocks is None or site.site_class not in ("leak", "held_until_teardown"):
+    if site.site_class not in ("leak", "held_until_teardown"):
         return ()
-    rate = site.per_cycle_blocks
-    each = f"{rate:.0f}" if rate >= 1 and abs(rate - round(rate)) < 0.1 else f"{rate:.2g}"
-    where = f"Allocated {each} per cycle in {_label(site.frames, symbolizer)}"
+    rate, each = site.per_cycle_blocks, ""
+    if rate is not None:
+        each = f" {rate:.0f} per cycle" if rate >= 1 and abs(rate - round(rate)) < 0.1 else f" {rate:.2g} per cycle"
+    where = f"Allocated{each} in {_label(site.frames, symbolizer)}"
     if not freers:
         return (f"{where}, never freed.",)
     if len(freers) > 1:

@@ -44,7 +44,7 @@ def _fall(verdict: Verdict, evidence: Evidence) -> str:
     if per_hour is not None and per_hour.estimate is not None:
         return f"free memory falls by {format_rate(per_hour.estimate)} B per hour"
     if not evidence.dumps:
-        return "free memory falls"
+        return "free memory falls" if evidence.samples else "more and more blocks stay"
     step = "dump" if evidence.cycles_from is None else "cycle"
     return f"live blocks grow from {step} to {step}"
 

@@ -23,6 +23,7 @@ from heaptrail.reading.gather import Gather
 from heaptrail.reading.runs import gap_of, runs_of
 from heaptrail.reading.session import Session, make_dialects
 from heaptrail.reading.sources import Chunk, Source, open_source
+from heaptrail.reading.streams import is_recording, observe_recording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from heaptrail.model.evidence import FootprintRule
     from heaptrail.model.observations import AnyObservation
 
+_PACKED = (".gz", ".zst")
 __all__ = ["Progress", "ReadOptions", "observe", "read_logs"]
 
 Progress = Callable[[int, int | None], None]
@@ -57,6 +59,11 @@ class ReadOptions(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
 
     @property
+    def cycle_pattern(self) -> re.Pattern[str] | None:
+        """The cycle mark, compiled. Raises UsageError where it is no regular expression."""
+        return _compiled(self.cycle_mark, "cycle-mark")
+
+    @property
     def form(self) -> PlainForm:
         """The user's description of their own lines."""
         return PlainForm(pattern=self.pattern, columns=self.columns)
@@ -73,6 +80,9 @@ def observe(path: Path, options: ReadOptions) -> Iterator[AnyObservation]:
         FormatError: It is a file of another kind.
     """
     _check(options)
+    if is_recording(path):
+        yield from observe_recording(path, options.limits)
+        return
     with open_source(path, options.limits) as source:
         session = _session(source, options, first_boot=1)
         yield from _read(source, session, None, (0, source.total_bytes))
@@ -214,6 +224,6 @@ def _settings(header: CaptureHeader) -> JudgeSettings | None:
 
 
 def _total_bytes(paths: Sequence[Path]) -> int | None:
-    plain = [path.is_file() and path.suffix != ".gz" for path in paths]
+    plain = [path.is_file() and path.suffix not in _PACKED for path in paths]
     sizes = [path.stat().st_size if known else None for path, known in zip(paths, plain, strict=True)]
     return None if None in sizes else sum(size for size in sizes if size is not None)

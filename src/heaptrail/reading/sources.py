@@ -1,21 +1,18 @@
 """Opens a log and hands it out in blocks of whole lines, in bounded memory.
 
 A capture's output events are joined again, with the time of each line's first byte; a plain log is read as it is.
-Either may be compressed with gzip, and a capture may go on in another file.
+Either may be compressed, and a capture may go on in another file.
 """
 
 from __future__ import annotations
 
 import codecs
-import sys
 from bisect import bisect_right
 from contextlib import contextmanager
-from io import BufferedReader
 from typing import TYPE_CHECKING, NamedTuple
 
 from heaptrail.capture import CaptureHeader, CaptureReader, looks_like_capture, parse_mark, read_capture
-from heaptrail.errors import FormatError, UsageError
-from heaptrail.reading.unpacking import Unpacker
+from heaptrail.reading.opening import Opened, open_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +23,6 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 512 << 10
 """What lies in a processor's cache while it is searched; larger blocks are no faster."""
-_HEAD_BYTES = 4096
-_UNPACKED_BYTES = 256 * 1024
-_NO_LOGS = {
-    b"\x7fELF": ("an ELF file", "give it with --elf, and the console log as LOG"),
-    b"\x1f\x8b": ("a gzip file inside another", "unpack it once: gunzip FILE"),
-    b"PK\x03\x04": ("a zip file", "unpack it first: unzip FILE"),
-    b"\x28\xb5\x2f\xfd": ("a zstd file", "unpack it first: unzstd FILE"),
-    b"\xfd7zXZ\x00": ("an xz file", "unpack it first: unxz FILE"),
-}
 
 
 class Chunk(NamedTuple):
@@ -73,30 +61,18 @@ class Source:
         damage: Why a compressed file could be unpacked in part only, or None. Known at the end.
     """
 
-    def __init__(
-        self,
-        stream: BufferedReader,
-        name: str,
-        total_bytes: int | None,
-        limits: Limits,
-        *,
-        unpacker: Unpacker | None = None,
-    ) -> None:
-        self.name = name
+    def __init__(self, opened: Opened, limits: Limits) -> None:
+        self.name = opened.name
         self.goes_on = False
-        self.total_bytes = total_bytes
+        self.total_bytes = opened.total_bytes
         self.bytes_read = 0
         self.header: CaptureHeader | None = None
         self.events: CaptureReader | None = None
-        self._stream = stream
-        self._unpacker = unpacker
+        self._stream = opened.stream
+        self._unpacker = opened.unpacker
         self._lines = _Lines(limits.line_bytes)
-        head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES]
-        for magic, (what, advice) in _NO_LOGS.items():
-            if head.startswith(magic):
-                raise FormatError(f"{name} is {what}, not a console log", try_this=advice)
-        if looks_like_capture(head):
-            self.header, self.events = read_capture(stream, limits, name=name)
+        if looks_like_capture(opened.head):
+            self.header, self.events = read_capture(self._stream, limits, name=self.name)
 
     @property
     def damage(self) -> str | None:
@@ -198,30 +174,6 @@ def _utf8(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def open_source(path: Path, limits: Limits) -> Iterator[Source]:
-    """Open a log for reading; `-` is standard input.
-
-    Raises:
-        UsageError: It cannot be opened.
-        FormatError: It is a file of another kind.
-    """
-    if str(path) == "-":
-        yield _source(sys.stdin.buffer, "standard input", None, limits)  # type: ignore[arg-type]  # stdin is buffered
-        return
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a log", try_this=f"name a file in it, such as {path}/console.log")
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}", try_this="check the name and its rights"
-        ) from error
-    with stream:
-        size = path.stat().st_size if path.is_file() else None
-        yield _source(stream, path.name, size, limits)
-
-
-def _source(stream: BufferedReader, name: str, size: int | None, limits: Limits) -> Source:
-    if not stream.peek(2).startswith(b"\x1f\x8b"):
-        return Source(stream, name, size, limits)
-    unpacker = Unpacker(stream)
-    return Source(BufferedReader(unpacker, _UNPACKED_BYTES), name, None, limits, unpacker=unpacker)
+    """Open a log for reading; `-` is standard input. Raises as `open_input` does."""
+    with open_input(path) as opened:
+        yield Source(opened, limits)

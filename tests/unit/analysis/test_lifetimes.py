@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -147,3 +148,65 @@ def test_an_address_that_comes_again_ends_the_life_that_was_there() -> None:
 @pytest.mark.parametrize("rows", [[], [alloc(0x100, 1)], leaking(3)], ids=["nothing", "no cycle", "three cycles"])
 def test_too_little_is_inconclusive(rows: list[Row]) -> None:
     assert judge_histories(stream(rows), SETTINGS).verdict.verdict == "inconclusive"
+
+
+# --- runs without marked cycles: equal parts of the time take their place ---
+
+
+def set_up(blocks: int) -> list[Row]:
+    return [alloc(0x100_0000 + 0x100 * n, 3) for n in range(blocks)]
+
+
+def wait(rows: int) -> list[Row]:
+    """Time passes: the clock of these streams is their rows."""
+    return [row for _ in range(rows // 2) for row in (alloc(0x9000, 2), freed(0x9000))]
+
+
+def growing(blocks: int) -> list[Row]:
+    return [row for n in range(blocks) for row in (alloc(0x100 * n, 1), *wait(20))]
+
+
+def test_without_cycles_a_site_that_grows_over_the_whole_run_is_a_leak_and_its_set_up_is_not() -> None:
+    judged = judge_histories(stream([*set_up(3), *growing(24)]), SETTINGS)
+
+    assert [(site.site_class, site.live_blocks) for site in judged.verdict.sites] == [("leak", 24), ("one_time", 3)]
+    assert (judged.verdict.verdict, judged.cycles) == ("leak", None)
+    assert judged.verdict.rate_bytes_per_cycle is None
+    assert "24 equal parts" in judged.verdict.reasons[0]
+
+
+def test_without_cycles_what_stopped_growing_is_bounded() -> None:
+    judged = judge_histories(stream([*growing(24), *wait(900)]), SETTINGS)
+
+    (site,) = judged.verdict.sites
+    assert (site.site_class, judged.verdict.verdict) == ("bounded", "inconclusive")
+
+
+def test_without_cycles_growth_with_one_straggler_is_no_leak() -> None:
+    judged = judge_histories(stream([*growing(24), *wait(900), alloc(0xF000, 1), *wait(200)]), SETTINGS)
+
+    assert [site.site_class for site in judged.verdict.sites] == ["undecided"]
+
+
+def test_without_cycles_innocence_is_never_claimed() -> None:
+    judged = judge_histories(stream([*set_up(3), *wait(600)]), SETTINGS)
+
+    assert judged.verdict.verdict == "inconclusive"
+    assert "without marked cycles no bound" in judged.verdict.reasons[0]
+
+
+def test_without_cycles_lost_events_protect_from_an_accusation() -> None:
+    judged = judge_histories(stream(growing(24), lost=100), SETTINGS)
+
+    assert [site.site_class for site in judged.verdict.sites] == ["undecided"]
+
+
+def test_a_clock_that_stands_still_leaves_a_run_undecided() -> None:
+    rows = stream(growing(24))
+    still = Events(
+        **{name: getattr(rows.events, name) for name in rows.events.__slots__} | {"time": 0 * rows.events.time}
+    )
+
+    judged = judge_histories(dataclasses.replace(rows, events=still), SETTINGS)
+
+    assert [site.site_class for site in judged.verdict.sites] == ["undecided"]
