@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import zlib
 from io import RawIOBase
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -68,25 +68,26 @@ class _Zstd:
             from compression import zstd  # noqa: PLC0415 - only a zstd file pays for it
         else:
             from backports import zstd  # noqa: PLC0415 - as above
-        self._error = zstd.ZstdError
-        self._zstd = zstd.ZstdDecompressor()
+        self._error: type[Exception] = zstd.ZstdError
+        self._zstd: Any = zstd.ZstdDecompressor()
 
     @property
     def eof(self) -> bool:
-        return self._zstd.eof
+        return bool(self._zstd.eof)
 
     @property
     def unused_data(self) -> bytes:
-        return self._zstd.unused_data
+        return bytes(self._zstd.unused_data)
 
     def hungry(self) -> bool:
-        return self._zstd.needs_input
+        return bool(self._zstd.needs_input)
 
     def unpack(self, packed: bytes, most_bytes: int) -> bytes:
         try:
-            return self._zstd.decompress(packed, most_bytes)
+            data: bytes = self._zstd.decompress(packed, most_bytes)
         except self._error as error:
             raise ValueError(str(error)) from error
+        return data
 
 
 def is_packed(head: bytes) -> bool:
