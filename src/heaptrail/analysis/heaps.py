@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,11 @@ from msgspec.structs import replace
 
 from heaptrail.analysis.bounds import spent_alpha, unseen_loss
 from heaptrail.analysis.fitting import Piece
+from heaptrail.analysis.ratchet import lasting_losses
 from heaptrail.analysis.trend import Trend, fit_trend
 
 if TYPE_CHECKING:
+    from heaptrail.analysis.ratchet import Lasting
     from heaptrail.analysis.series import Curve, HeapSeries
     from heaptrail.model.verdict import JudgeSettings
 
@@ -71,7 +74,10 @@ def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
     if series.unit == "cycle":
         early = replace(settings, warmup_cycles=0)
         whole = [piece for curve in series.curves if (piece := _after_warmup(curve, series, early)) is not None]
-    trend = fit_trend(pieces, alpha, whole, float(settings.warmup_cycles))
+    settled = float(settings.warmup_cycles) if series.unit == "cycle" else 0.0
+    trend = _with_lasting(
+        fit_trend(pieces, alpha, whole, settled), lasting_losses(pieces, whole, settled, series.swing, alpha)
+    )
     tolerance = settings.tolerate_bytes_per_cycle
     if tolerance is None:
         tolerance = max(series.idle_free, 0.0) / BUILT_IN_CYCLES
@@ -91,6 +97,28 @@ def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
         fragmenting=complete and _fragmenting(series, settings, trend, alpha),
         largest_from=float(largest[0][0]) if complete else None,
         largest_to=float(largest[-1][-1]) if complete else None,
+    )
+
+
+def _with_lasting(trend: Trend | None, lasting: Lasting | None) -> Trend | None:
+    """The trend, corrected by what never came back: it may prove a loss that wanders, or excuse one that fades."""
+    if trend is None or lasting is None:
+        return trend
+    if trend.falling:
+        fades = lasting.fades and not trend.recent and not trend.speeding
+        return changed(trend, falling=False, slowing=True) if fades else trend
+    if not lasting.goes_on:
+        return trend
+    high = max(lasting.high, trend.high)
+    return changed(
+        trend,
+        low=lasting.low,
+        estimate=lasting.estimate,
+        high=high,
+        recent_high=max(high, trend.recent_high),
+        falling=True,
+        slowing=False,
+        steps=lasting.steps,
     )
 
 

@@ -47,10 +47,11 @@ def falls(view: HeapView) -> str:
     assert trend is not None, "the caller asks only for a heap that falls"
     unit = _UNITS[view.series.unit]
     onset = "; only the second half of the run shows it" if trend.recent else ""
+    how = "" if trend.steps == 0 else f" in {plural(trend.steps, 'step')} from which it never came back"
     return (
         f"{heap_name(view.series)} loses {format_rate(trend.estimate)} B per {unit} "
-        f"({format_rate(trend.low)} to {format_rate(trend.high)}) over {_length(trend.span, unit)} after the warm-up, "
-        f"and neither a filling cache nor one-off losses explain it{onset}."
+        f"({format_rate(trend.low)} to {format_rate(trend.high)}){how} over {_length(trend.span, unit)} after the "
+        f"warm-up, and neither a filling cache nor one-off losses explain it{onset}."
     )
 
 

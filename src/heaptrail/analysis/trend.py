@@ -68,6 +68,7 @@ class Trend:
         points: How many points were used, warm-up left out.
         span: Units of x covered by them, over all boots.
         levels: `(boot, x_from, x_to, intercept)` of the straight line through each boot, for the drawing.
+        steps: Where memory that never came back proves the fall and not the line, in how many steps it went; else 0.
     """
 
     low: float
@@ -81,6 +82,7 @@ class Trend:
     points: int
     span: float
     levels: tuple[tuple[int, float, float, float], ...]
+    steps: int = 0
 
 
 def fit_trend(pieces: Sequence[Piece], alpha: float, whole: Sequence[Piece] = (), settled: float = 0) -> Trend | None:
