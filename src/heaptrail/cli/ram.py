@@ -39,7 +39,7 @@ Heap = Annotated[
     ),
 ]
 Layout = Annotated[
-    str | None, typer.Option("--layout", help="The heap's layout (heap_2, heap_4, heap_5).", show_default="found")
+    str | None, typer.Option("--layout", help="The heap's layout, such as heap_4, tlsf, nuttx.", show_default="found")
 ]
 Exclude = Annotated[
     list[str] | None,

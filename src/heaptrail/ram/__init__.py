@@ -13,10 +13,17 @@ HEAPS: dict[str, str] = {
     "heap_4": "heaptrail.ram.heaps.heap_4:Heap4",
     "heap_5": "heaptrail.ram.heaps.heap_5:Heap5",
     "heap_2": "heaptrail.ram.heaps.heap_2:Heap2",
+    "heap_1": "heaptrail.ram.heaps.heap_1:Heap1",
+    "esp_idf": "heaptrail.ram.heaps.esp_idf:EspIdfHeap",
+    "nuttx": "heaptrail.ram.heaps.nuttx:NuttxHeap",
+    "zephyr": "heaptrail.ram.heaps.zephyr:ZephyrHeap",
+    "tlsf": "heaptrail.ram.heaps.tlsf:Tlsf",
 }
 """Layouts by name, in the order in which they are tried."""
 
 KERNELS: dict[str, str] = {
     "freertos": "heaptrail.ram.kernels.freertos:FreeRtosKernel",
+    "nuttx": "heaptrail.ram.kernels.nuttx:NuttxKernel",
+    "zephyr": "heaptrail.ram.kernels.zephyr:ZephyrKernel",
 }
 """Kernels by name, in the order in which they are tried."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from heaptrail.errors import EvidenceError
 from heaptrail.ram.intervals import Interval, joined
+from heaptrail.ram.structs import StructLayout, struct_layouts
 from heaptrail.symbols.elf import open_image
 from heaptrail.symbols.elftables import SHF_ALLOC, SHF_EXECINSTR, SHT_SYMTAB, Section, read_tables
 
@@ -69,6 +70,7 @@ class Firmware:
             stream.seek(names.offset)
             self._names = stream.read(names.size)
         self._load_symbols(table)
+        self._layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, StructLayout]] = {}
         alive = [s for s in tables.sections if s.flags & SHF_ALLOC and s.size and not s.flags & SHF_TLS]
         self.writable = joined((s.address, s.end) for s in alive if s.flags & SHF_WRITE)
         self.readable_only = joined((s.address, s.end) for s in alive if not s.flags & SHF_WRITE)
@@ -155,6 +157,13 @@ class Firmware:
             stream.seek(section.offset + address - section.address)
             data = stream.read(count)
         return data if len(data) == count else None
+
+    def structs(self, names: tuple[str, ...], files: tuple[str, ...]) -> dict[str, StructLayout]:
+        """Layouts of structs as `struct_layouts` finds them, each set read once."""
+        key = (names, files)
+        if key not in self._layouts:
+            self._layouts[key] = struct_layouts(self.path, names, files=files)
+        return self._layouts[key]
 
     def code_sections(self) -> list[Interval]:
         """Where the code lies that the file holds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from heaptrail.errors import FormatError
 from heaptrail.units import format_address
@@ -97,6 +97,39 @@ class Memory:
 
     def word(self, address: int) -> int | None:
         """The pointer-sized number at `address`, None where the image does not hold it."""
+        return self.number(address, self.word_bytes)
+
+
+class Window:
+    """A stretch of memory as one run of bytes, for walks that read it header by header.
+
+    Args:
+        memory: The image.
+        first, end: What is wanted; `end` of the window is where the image's first hole begins.
+    """
+
+    def __init__(self, memory: Memory, first: int, end: int) -> None:
+        parts: list[Piece] = []
+        at = first
+        for part in memory.parts(first, end):
+            if part.address != at:
+                break
+            parts.append(part)
+            at = part.end
+        self.first, self.end = first, at
+        self.word_bytes = memory.word_bytes
+        self._data = parts[0].data if len(parts) == 1 else memoryview(b"".join(bytes(part.data) for part in parts))
+        self._order: Literal["little", "big"] = "little" if memory.order == "<" else "big"
+
+    def number(self, address: int, count: int) -> int | None:
+        """The unsigned number of `count` bytes at `address`, None outside the window."""
+        if not self.first <= address <= self.end - count:
+            return None
+        at = address - self.first
+        return int.from_bytes(self._data[at : at + count], self._order)
+
+    def word(self, address: int) -> int | None:
+        """The pointer-sized number at `address`, None outside the window."""
         return self.number(address, self.word_bytes)
 
 

@@ -124,12 +124,20 @@ class _BlockIndex:
     def __init__(self, live: Sequence[LiveBlock]) -> None:
         self._starts = np.array([block.address for block in live], dtype=np.uint64)
         self._ends = np.array([block.end for block in live], dtype=np.uint64)
+        self._held_to = np.array([max(block.end - block.shared_bytes, block.address + 1) for block in live], np.uint64)
         self.low, self.high = int(self._starts[0]), int(self._ends[-1])
 
     def find(self, values: Words) -> Indexes:
-        """The block of each value, -1 where it points into none."""
+        """The block that each value points to, -1 where it points to none."""
+        return self._find(values, self._held_to)
+
+    def around(self, addresses: Words) -> Indexes:
+        """The block that each address lies in, the memory that it shares with the next header included, -1 in none."""
+        return self._find(addresses, self._ends)
+
+    def _find(self, values: Words, ends: Words) -> Indexes:
         found = np.searchsorted(self._starts, values, side="right").astype(np.int64) - 1
-        inside = (found >= 0) & (values < self._ends[np.maximum(found, 0)])
+        inside = (found >= 0) & (values < ends[np.maximum(found, 0)])
         return np.where(inside, found, _NOWHERE)
 
 
@@ -160,7 +168,7 @@ def _references(memory: Memory, area: Iterable[Interval], index: _BlockIndex) ->
     targets = index.find(np.concatenate(values))
     keep = targets != _NOWHERE
     at, targets = at[keep], targets[keep]
-    return _References(at, targets, index.find(at))
+    return _References(at, targets, index.around(at))
 
 
 class _Marker:

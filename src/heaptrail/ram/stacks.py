@@ -74,6 +74,8 @@ def find_stacks(
     for task in tasks:
         anchor = task.stack_first if task.stack_first is not None else task.stack_pointer
         around = None if anchor is None else _around(anchor, firmware, starts, live)
+        if task.stack_first is not None and task.stack_end is not None:
+            around = (task.stack_first, task.stack_end)
         if around is None:
             continue
         first, end = around if task.stack_first is None else (task.stack_first, around[1])

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 _MAX_DIES = 300_000
 _UNIT_LIMIT = 4_096
+_UNNAMED_DEPTH = 4
+"""Unnamed structs and unions are looked into this deep."""
 
 
 class StructLayout(msgspec.Struct, frozen=True):
-    """A struct: its size, and `members` with the offset and size in bytes of each (size 0 where unknown)."""
+    """A struct: its size, and `members` with the offset and size in bytes of each.
+
+    An array's size is that of all its elements; 0 where it is unknown. Members of unnamed structs and unions inside it
+    count as its own.
+    """
 
     name: str
     size: int
@@ -112,24 +118,54 @@ def _stripped(die: Any) -> Any:  # noqa: ANN401
 
 def _layout(name: str, struct: Any) -> StructLayout:  # noqa: ANN401
     members: dict[str, tuple[int, int]] = {}
-    for child in struct.iter_children():
-        attributes = child.attributes
-        if child.tag != "DW_TAG_member" or "DW_AT_name" not in attributes:
-            continue
-        place = attributes.get("DW_AT_data_member_location")
-        if place is not None and isinstance(place.value, int):
-            key = attributes["DW_AT_name"].value.decode("utf-8", "replace")
-            members[key] = (place.value, _type_size(child))
+    _add_members(struct, 0, members, _UNNAMED_DEPTH)
     return StructLayout(name, struct.attributes["DW_AT_byte_size"].value, members)
 
 
+def _add_members(struct: Any, base: int, members: dict[str, tuple[int, int]], depth: int) -> None:  # noqa: ANN401
+    for child in struct.iter_children():
+        attributes = child.attributes
+        if child.tag != "DW_TAG_member":
+            continue
+        place = attributes.get("DW_AT_data_member_location")
+        # In a union DWARF leaves the place out: everything begins at 0. A bit field's place is that of its first bit.
+        offset = base + (place.value if place is not None and isinstance(place.value, int) else 0)
+        if place is None and "DW_AT_data_bit_offset" in attributes:
+            offset = base + attributes["DW_AT_data_bit_offset"].value // 8
+        if "DW_AT_name" in attributes:
+            key = attributes["DW_AT_name"].value.decode("utf-8", "replace")
+            members.setdefault(key, (offset, _type_size(child)))
+        elif depth and "DW_AT_type" in attributes:
+            inner = child.get_DIE_from_attribute("DW_AT_type")
+            if inner.tag in ("DW_TAG_structure_type", "DW_TAG_union_type"):
+                _add_members(inner, offset, members, depth - 1)
+
+
 def _type_size(member: Any) -> int:  # noqa: ANN401
-    """The size of a member's type, 0 where it is an array or unknown."""
-    die = member
+    """The size of a member's type, 0 where it is unknown."""
+    die, count = member, 1
     for _ in range(16):
-        if "DW_AT_byte_size" in die.attributes:
-            return int(die.attributes["DW_AT_byte_size"].value)
-        if "DW_AT_type" not in die.attributes or die.tag == "DW_TAG_array_type":
+        if "DW_AT_byte_size" in die.attributes and die.tag != "DW_TAG_member":
+            return count * int(die.attributes["DW_AT_byte_size"].value)
+        if "DW_AT_type" not in die.attributes:
             return 0
+        if die.tag == "DW_TAG_array_type":
+            count *= _elements(die)
         die = die.get_DIE_from_attribute("DW_AT_type")
     return 0
+
+
+def _elements(array: Any) -> int:  # noqa: ANN401
+    """How many elements an array type has over all its dimensions, 0 for one without bounds."""
+    count = 1
+    for child in array.iter_children():
+        if child.tag != "DW_TAG_subrange_type":
+            continue
+        bound, number = child.attributes.get("DW_AT_upper_bound"), child.attributes.get("DW_AT_count")
+        if number is not None and isinstance(number.value, int):
+            count *= number.value
+        elif bound is not None and isinstance(bound.value, int):
+            count *= bound.value + 1
+        else:
+            return 0
+    return count

@@ -59,7 +59,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         image: Where it comes from.
         heap: The heap as it stood.
-        tasks: The kernel's tasks, empty where no kernel was recognised.
+        kernel: The kernel's name, None where none was recognised.
+        tasks: The kernel's tasks.
         stacks: All stacks that are known.
         reach: The state of each live block.
         roots_missing_bytes: Writable memory of the ELF that the image does not hold; pointers may be there.
@@ -68,6 +69,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
     image: Image
     heap: HeapWalk
+    kernel: str | None
     tasks: tuple[TaskStack, ...]
     stacks: Stacks
     reach: Reach
@@ -109,8 +111,10 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
             f"{place.name} was never used: the variables of {layout.name} are all null in {image.name}",
             try_this=f"an image of the running target, and {BUILD_ADVICE}",
         )
+    if heap.blocks_known:  # else the notes are the finding
+        problems += [("heap", note) for note in heap.notes]
     problems += [("corrupt", item.text) for item in heap.corrupt]
-    found = _tasks(firmware, image)
+    kernel, found = _tasks(firmware, image)
     problems += [("kernel", text) for text in found.problems]
     aliases = _aliases(image.memory, firmware, place.arenas)
     stacks = find_stacks(firmware, found.tasks, image.registers, heap.live)
@@ -127,11 +131,13 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
     )
     waived = [*place.arenas, *(interval for _, interval in tables)]
     missing = without(without(firmware.writable, image.memory.intervals), waived)
-    _tell_missing(image, missing, found, stacks, problems)
+    if heap.blocks_known:
+        _tell_missing(image, missing, found, stacks, problems)
     problems += [("image", note) for note in image.notes]
     return Survey(
         image=image,
         heap=heap,
+        kernel=kernel,
         tasks=found.tasks,
         stacks=stacks,
         reach=find_reach(image.memory, heap.live, roots),
@@ -150,16 +156,17 @@ def _layout(firmware: Firmware, question: Question) -> HeapLayout:
             return layout()
     raise EvidenceError(
         f"{firmware.name} has no heap that heaptrail knows ({', '.join(HEAPS)}) by its symbols",
-        try_this="the unstripped ELF; heap_1 frees nothing and so has no leaks to find",
+        try_this="the unstripped ELF of the build that ran, or --layout with --heap",
     )
 
 
-def _tasks(firmware: Firmware, image: Image) -> TaskList:
+def _tasks(firmware: Firmware, image: Image) -> tuple[str | None, TaskList]:
+    """The kernel's name and its tasks."""
     for name in KERNELS:
         kernel: type[Kernel] = resolve(KERNELS, name, kind="kernel")
         if kernel.recognise(firmware):
-            return kernel().tasks(firmware, image.memory)
-    return TaskList(tasks=())
+            return name, kernel().tasks(firmware, image.memory)
+    return None, TaskList(tasks=())
 
 
 def _check_code(memory: Memory, firmware: Firmware, question: Question, problems: list[tuple[str, str]]) -> None:

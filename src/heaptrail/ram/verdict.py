@@ -72,7 +72,8 @@ def evidence_of(surveys: Sequence[Survey], cycles: Sequence[int] | None) -> Evid
     for number, found in enumerate(surveys, 1):
         cycle = cycles[number - 1] if cycles is not None else None
         samples.append(_sample(found, number, cycle))
-        dumps.append(_dump(found, number, cycle))
+        if found.heap.blocks_known:
+            dumps.append(_dump(found, number, cycle))
         problems += [Problem(line=number, cycle=cycle, what=what, text=text) for what, text in found.problems]
     if cycles is not None:
         marks = [Mark(line=1, cycle=cycle, what="cycle") for cycle in range(1, max(cycles, default=0) + 1)]
@@ -90,7 +91,7 @@ def evidence_of(surveys: Sequence[Survey], cycles: Sequence[int] | None) -> Evid
 
 def capture_of(found: Survey) -> CaptureInfo:
     """The image as the report's provenance names it."""
-    kernel = ("freertos",) if found.tasks else ()
+    kernel = (found.kernel,) if found.kernel is not None and found.tasks else ()
     return CaptureInfo(
         name=found.image.name,
         format="image",
@@ -334,6 +335,11 @@ def _reasons(found: Survey, groups: list[SizeGroup], images: int) -> list[str]:
     states = Counter(found.reach.states)
     live = plural(len(found.heap.live), "live block")
     lines: list[str] = []
+    if not found.heap.blocks_known:
+        lines += [f"{note[:1].upper()}{note[1:]}." for note in found.heap.notes]
+        if images == 1:
+            lines.append("Several images show whether what is handed out still grows: all of that is lost for good.")
+        return lines
     if not found.conclusive:
         what = "part of the heap" if found.missing_heap else format_bytes(found.roots_missing_bytes) + " of memory"
         lines.append(f"The image lacks {what}, so that no block can be called unreachable.")

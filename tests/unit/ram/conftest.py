@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import struct
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -125,6 +128,53 @@ class Heap4Writer:
         self.board.poke(self.free_total, sum(size for _, size in free))
 
 
+class Program:
+    """A C program of variables, compiled for its symbols and its DWARF; its memory is written from outside.
+
+    Args:
+        folder: Where to compile.
+        source: C; it needs no `main`.
+        word: 8 for this machine's compiler, 4 for Arm's.
+        file: Base name of the source, as a reader of DWARF looks for it.
+    """
+
+    def __init__(self, folder: Path, source: str, *, word: int = 8, file: str = "program.c") -> None:
+        compiler = ("gcc", "-no-pie", "-nostartfiles") if word == 8 else ("arm-none-eabi-gcc", "-mcpu=cortex-m3")
+        if shutil.which(compiler[0]) is None:
+            text = f"needs {compiler[0]} (apt-get install gcc-arm-none-eabi)"
+            if os.environ.get("HEAPTRAIL_NO_SKIP"):
+                pytest.fail(text)
+            pytest.skip(text)
+        path, elf = folder / file, folder / "program.elf"
+        path.write_text(source + "int main(void) { return 0; }\n")
+        options = ("-g", "-O0", "-fno-common", "-nostdlib", "-Wl,-e,main", "-Wl,-z,norelro", "-Wl,-Tbss=0x20000000")
+        done = subprocess.run([*compiler, *options, path, "-o", elf], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        self.firmware = Firmware(elf, DEFAULT_LIMITS)
+        self.word, self.order = word, "<"
+        self.first = 0x2000_0000
+        self.ram = bytearray(self.firmware.writable[-1][1] - self.first)
+
+    def at(self, name: str) -> int:
+        """A variable's address."""
+        symbol = self.firmware.variable(name)
+        assert symbol is not None, name
+        return symbol.address
+
+    def poke(self, address: int, *values: int, size: int | None = None) -> None:
+        """Numbers of `size` bytes, a word by default, at an address."""
+        size = self.word if size is None else size
+        for index, value in enumerate(values):
+            at = address - self.first + index * size
+            assert 0 <= at <= len(self.ram) - size, "outside of the program's memory, which is all in .bss"
+            self.ram[at : at + size] = value.to_bytes(size, "little")
+
+    def image(self, *, registers: tuple[Registers, ...] = (), end: int | None = None) -> Image:
+        data = memoryview(bytes(self.ram))[: None if end is None else end - self.first]
+        memory = Memory([Piece(self.first, data)], order=self.order, word_bytes=self.word)
+        return Image("program.bin", "raw", memory, registers, len(data))
+
+
 def elf_bytes(board: Board) -> bytes:
     """A linked ELF, written from the System V ABI."""
     wide = board.word == 8
@@ -176,3 +226,11 @@ def make_board(tmp_path: Path) -> Callable[..., Board]:
 @pytest.fixture
 def make_heap() -> Callable[..., Heap4Writer]:
     return Heap4Writer
+
+
+@pytest.fixture
+def make_program(tmp_path: Path) -> Callable[..., Program]:
+    def make(source: str, **options: int | str) -> Program:
+        return Program(tmp_path, source, **options)  # type: ignore[arg-type]  # a test gives what the class takes
+
+    return make

@@ -30,11 +30,19 @@ class LiveBlock(msgspec.Struct, frozen=True):
         address: What malloc returned.
         end: Behind its last byte.
         size_bytes: What the allocator set aside, header included; the payload is at most `end - address`.
+        shared_bytes: Of the payload's end, what lies in the header of the next block. The allocator's own links lead
+            there, so a pointer into it does not hold this block.
+        owner: The kernel's number, or the control block's address, of the task that allocated it, where the allocator
+            keeps it; None elsewhere.
+        frames: Return addresses, innermost first, where the allocator keeps a backtrace.
     """
 
     address: int
     end: int
     size_bytes: int
+    shared_bytes: int = 0
+    owner: int | None = None
+    frames: tuple[int, ...] = ()
 
 
 class Corruption(msgspec.Struct, frozen=True):
@@ -58,6 +66,8 @@ class HeapWalk(msgspec.Struct, frozen=True, kw_only=True):
         min_free_bytes: The allocator's own low-water mark, None where it keeps none.
         allocations, frees: The allocator's own counters, None where it keeps none.
         header_bytes: In front of each payload, rounded as the allocator rounds it.
+        blocks_known: Whether allocated memory can be told apart block by block; heap_1 cannot.
+        notes: Sentences that a reader of the report must know about this heap.
     """
 
     layout: str
@@ -71,6 +81,8 @@ class HeapWalk(msgspec.Struct, frozen=True, kw_only=True):
     allocations: int | None = None
     frees: int | None = None
     header_bytes: int = 0
+    blocks_known: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def free_bytes(self) -> int:

@@ -39,14 +39,6 @@ class Heap4:
         if end_symbol is None or head is None:
             raise EvidenceError(f"{firmware.name} has no pxEnd and xStart, as {self.name} has", try_this=BUILD_ADVICE)
         last = pointer_at(firmware, memory, end_symbol)
-        counters = {
-            name: _counter(firmware, memory, symbol)
-            for name, symbol in (
-                ("min_free_bytes", "xMinimumEverFreeBytesRemaining"),
-                ("allocations", "xNumberOfSuccessfulAllocations"),
-                ("frees", "xNumberOfSuccessfulFrees"),
-            )
-        }
         if last == 0:  # nothing was ever allocated
             return HeapWalk(layout=self.name, place=place, live=(), free=place.arenas)
         if not any(first <= last < end for first, end in place.arenas):
@@ -73,7 +65,9 @@ class Heap4:
             untrusted=tuple(interval for blocks in found for interval in blocks.untrusted),
             total_bytes=sum(block.size_bytes for block in live) + sum(end - first for first, end in free),
             header_bytes=header,
-            **counters,
+            min_free_bytes=_counter(firmware, memory, "xMinimumEverFreeBytesRemaining"),
+            allocations=_counter(firmware, memory, "xNumberOfSuccessfulAllocations"),
+            frees=_counter(firmware, memory, "xNumberOfSuccessfulFrees"),
         )
 
     def _blocks(

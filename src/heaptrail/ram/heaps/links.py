@@ -21,9 +21,11 @@ from heaptrail.ram.intervals import Interval
 from heaptrail.units import format_address
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from heaptrail.ram.memory import Memory
 
-_MAX_CORRUPT = 64
+MAX_CORRUPT = 64
 """Corruptions reported one by one; a heap with more is rubble, and the rest of it is left unwalked."""
 
 
@@ -34,6 +36,16 @@ class LinkedBlocks(msgspec.Struct, frozen=True, kw_only=True):
     free: tuple[Interval, ...]
     corrupt: tuple[Corruption, ...]
     untrusted: tuple[Interval, ...]
+
+
+def all_blocks(found: Sequence[LinkedBlocks]) -> LinkedBlocks:
+    """The walks over several arenas as one, in their order."""
+    return LinkedBlocks(
+        live=tuple(block for one in found for block in one.live),
+        free=tuple(interval for one in found for interval in one.free),
+        corrupt=tuple(item for one in found for item in one.corrupt),
+        untrusted=tuple(interval for one in found for interval in one.untrusted),
+    )
 
 
 class LinkWalker:
@@ -72,7 +84,7 @@ class LinkWalker:
                 corrupt.append(self._missing(at, part.address))
                 untrusted.append((at, part.address))
                 at = self._resume(at, part.address) or part.address
-            while at + self._header <= part.end and at < end and len(corrupt) < _MAX_CORRUPT:
+            while at + self._header <= part.end and at < end and len(corrupt) < MAX_CORRUPT:
                 link, raw = self._link.unpack_from(part.data, at - part.address)
                 size, allocated = raw & ~self._bit if self._flagged else raw, self._allocated(at, raw)
                 wrong = self._wrong(at, link, size, end, allocated=allocated)
@@ -88,7 +100,7 @@ class LinkWalker:
                     free.append((at, at + size))
                 at += size
         if at < end:
-            corrupt.append(self._missing(at, end) if len(corrupt) < _MAX_CORRUPT else _rubble(at))
+            corrupt.append(self._missing(at, end) if len(corrupt) < MAX_CORRUPT else rubble(at))
             untrusted.append((at, end))
         return LinkedBlocks(live=tuple(live), free=tuple(free), corrupt=tuple(corrupt), untrusted=tuple(untrusted))
 
@@ -124,7 +136,8 @@ class LinkWalker:
         return Corruption(first, text)
 
 
-def _rubble(at: int) -> Corruption:
+def rubble(at: int) -> Corruption:
+    """What is said of the rest of a heap that is too corrupt to be walked."""
     return Corruption(at, f"the heap from {format_address(at)} on was left unwalked: too much of it is corrupt")
 
 

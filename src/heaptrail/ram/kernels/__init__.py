@@ -17,12 +17,13 @@ class TaskStack(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         name: As the kernel keeps it.
         control_block: Address of the task's control block.
-        state: `running`, `ready`, `blocked`, `suspended` or `deleted`.
+        state: `running`, `ready`, `blocked`, `suspended` or `deleted`; NuttX tells no more than `waiting`.
         priority: None where unknown.
         number: The kernel's number of the task, None where unknown.
         stack_pointer: Where the live part begins (stacks grow down), as the task saved it last: of a running task it is
             out of date, and only shows which stack it has. None where it is unknown.
         stack_first: The lowest address of the stack, None where unknown.
+        stack_end: Behind its highest, where the kernel keeps it; else that of the block or variable around it counts.
     """
 
     name: str
@@ -32,6 +33,7 @@ class TaskStack(msgspec.Struct, frozen=True, kw_only=True):
     number: int | None = None
     stack_pointer: int | None = None
     stack_first: int | None = None
+    stack_end: int | None = None
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):
