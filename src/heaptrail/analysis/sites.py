@@ -93,6 +93,15 @@ class Histories:
     listings: int
 
 
+_Place = tuple[int, int]
+"""Address and size of a block; who has both in two listings, and no other sequence number, is one block."""
+
+
+def _same(one: Block, other: Block) -> bool:
+    """Whether two listings mean one block. A device may print numbers in one layout and not in the other."""
+    return one.sequence is None or other.sequence is None or one.sequence == other.sequence
+
+
 @dataclass(slots=True)
 class _Life:
     low: float
@@ -104,7 +113,7 @@ class _Life:
 
 @dataclass(slots=True)
 class _SiteTrack:
-    alive: dict[tuple[int, int, int], _Life] = field(default_factory=dict)
+    alive: dict[_Place, _Life] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
     deaths: int = 0
     oldest_death: float = 0.0
@@ -230,7 +239,7 @@ class _Follower:
         return self._tracks
 
     def _listing(self, index: int, live: LiveDump, low: float, at: float) -> int | None:
-        fresh: dict[SiteKey, dict[tuple[int, int, int], _Life]] = {}
+        fresh: dict[SiteKey, dict[_Place, _Life]] = {}
         top: int | None = None
         for block in live.blocks:
             if block.freed:
@@ -242,21 +251,19 @@ class _Follower:
             sequence = block.sequence
             if sequence is not None and (top is None or sequence > top):
                 top = sequence
-            ident = (block.address, block.size_bytes, -1 if sequence is None else sequence)
+            place = (block.address, block.size_bytes)
             track = self._tracks.get(key)
-            known = None if track is None else track.alive.get(ident)
-            if known is not None:
-                mine[ident] = known
+            known = None if track is None else track.alive.get(place)
+            if known is not None and _same(known.block, block):
+                mine[place] = known
             elif block.born_cycle is not None:
-                mine[ident] = _Life(block.born_cycle, block.born_cycle, index, block, footprint_of(block, self._rule))
+                mine[place] = _Life(block.born_cycle, block.born_cycle, index, block, footprint_of(block, self._rule))
             else:
-                mine[ident] = _Life(low, at, index, block, footprint_of(block, self._rule))
+                mine[place] = _Life(low, at, index, block, footprint_of(block, self._rule))
         self._merge(index, fresh, at, torn=live.dump.complete is False)
         return top
 
-    def _merge(
-        self, index: int, fresh: dict[SiteKey, dict[tuple[int, int, int], _Life]], at: float, *, torn: bool
-    ) -> None:
+    def _merge(self, index: int, fresh: dict[SiteKey, dict[_Place, _Life]], at: float, *, torn: bool) -> None:
         for key in fresh.keys() - self._tracks.keys():
             self._tracks[key] = _SiteTrack(counts=[0] * index)
         for key, track in self._tracks.items():
@@ -264,12 +271,12 @@ class _Follower:
             if torn:  # absence from a torn listing says nothing
                 now = {**track.alive, **now}
             before = (self._listings[index - 1][1] + at) / 2 if index else at
-            for ident, life in track.alive.items():
-                if ident not in now:
+            for place, life in track.alive.items():
+                if now.get(place) is not life:
                     track.deaths += 1
                     born = (life.low + life.high) / 2 if math.isfinite(life.low) else life.high
                     track.oldest_death = max(track.oldest_death, before - born)
-            track.seen += sum(1 for ident in now if ident not in track.alive)
+            track.seen += sum(1 for place, life in now.items() if track.alive.get(place) is not life)
             track.alive = now
             track.counts.append(len(now))
 
@@ -295,13 +302,17 @@ class _Follower:
                 life.low = life.high = place_in
 
     def _teardown(self, live: LiveDump) -> None:
-        kept: dict[SiteKey, set[tuple[int, int, int]]] = {}
+        kept: dict[SiteKey, dict[_Place, Block]] = {}
         for block in live.blocks:
             if not block.freed:
-                ident = (block.address, block.size_bytes, -1 if block.sequence is None else block.sequence)
-                kept.setdefault(self._intern.key(block), set()).add(ident)
+                kept.setdefault(self._intern.key(block), {})[block.address, block.size_bytes] = block
         for key, track in self._tracks.items():
-            track.kept_at_stop = len(track.alive.keys() & kept.get(key, set()))
+            after = kept.get(key, {})
+            track.kept_at_stop = sum(
+                1
+                for place, life in track.alive.items()
+                if (left := after.get(place)) is not None and _same(left, life.block)
+            )
             track.freed_at_stop = 0 if live.dump.complete is False else len(track.alive) - track.kept_at_stop
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import Runs
 
+    from heaptrail.model.evidence import LiveDump
     from heaptrail.model.observations import Block
     from heaptrail.model.verdict import SiteVerdict
 
@@ -112,6 +113,36 @@ def test_sequence_numbers_date_blocks_between_two_dumps(runs: type[Runs]) -> Non
     found = histories((runs.listing(0, 10, early, 0), runs.listing(1, 20, late, 0)), None)
     assert found is not None
     assert found.sites[0].spans[0].births.tolist() == [10.0, 12.5, 20.0]
+
+
+@pytest.mark.parametrize("numbered_after", [False, True])
+def test_blocks_are_known_again_in_a_layout_without_sequence_numbers(runs: type[Runs], *, numbered_after: bool) -> None:
+    """The agent's compact listing has them, the one that `memleak 0` prints has not."""
+
+    def at(number: int, cycle: int, *, numbered: bool, workload: str = "running") -> LiveDump:
+        stamps = [{"sequence": 100 * born} if numbered else {} for born in range(1, 5)]
+        blocks = [runs.block(STACK, born, number, **stamps[born - 1]) for born in range(1, 5) if born <= cycle]
+        return runs.listing(number, cycle, blocks, 0, workload)
+
+    found = histories(
+        (
+            at(0, 2, numbered=True),
+            at(1, 4, numbered=not numbered_after),
+            at(2, 5, numbered=numbered_after, workload="stopped"),
+        ),
+        None,
+    )
+
+    assert found is not None
+    span = found.sites[0].spans[0]
+    assert (span.deaths, span.kept_at_stop, span.freed_at_stop) == (0, 4, 0)
+
+
+def test_another_block_at_the_same_address_is_told_by_its_sequence_number(runs: type[Runs]) -> None:
+    first, second = ([runs.block(STACK, 1, number, sequence=100 * number)] for number in (1, 2))
+    found = histories((runs.listing(1, 10, first, 0), runs.listing(2, 20, second, 0)), None)
+    assert found is not None
+    assert found.sites[0].spans[0].deaths == 1
 
 
 def test_absence_from_a_torn_dump_is_no_death(runs: type[Runs]) -> None:
