@@ -89,7 +89,7 @@ class FreeRtos:
     tells: ClassVar[str] = "Free, smallest-ever and largest free bytes, counts of allocations and frees, stack marks."
     cannot_tell: ClassVar[str] = "Which block, which task, which line of code: the stock kernel records none of it."
     commands: ClassVar[ConsoleCommands | None] = None
-    companions: ClassVar[tuple[str, ...]] = ("firmware",)
+    companions: ClassVar[tuple[str, ...]] = ("firmware", "heaptrail")
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"xAvailableHeapSpaceInBytes",
         b"xFreeBytesRemaining",

@@ -89,7 +89,8 @@ class _Open:
 class HeaptrailAgent:
     """heaptrail's own agent: its dumps, compact ones too, and its sites.
 
-    Everything else on that console (`free`, the commands themselves) is Tina's, so the two are always asked together.
+    Everything else on that console (`free`, the commands themselves) is Tina's, or any FreeRTOS product's own words, so
+    those are asked together with it.
     """
 
     name: ClassVar[str] = "heaptrail"
@@ -103,7 +104,7 @@ class HeaptrailAgent:
         sample="free", arm="memleak 1", peek="memleak show compact", collect="memleak 0"
     )
     triggers: ClassVar[tuple[bytes, ...]] = (b"heaptrail: ",)
-    companions: ClassVar[tuple[str, ...]] = ("tina",)
+    companions: ClassVar[tuple[str, ...]] = ("tina", "freertos", "firmware")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heaptrail.limits import DEFAULT_LIMITS
-from heaptrail.model.observations import Block, Dump, Problem, SiteCount
+from heaptrail.model.observations import Block, Dump, HeapSample, Problem, SiteCount
 from heaptrail.reading import ReadOptions, observe
 from heaptrail.reading.session import Session, make_dialects
 from heaptrail.reading.sources import Chunk
@@ -52,6 +52,14 @@ def test_a_golden_log_reads_as_accepted(log: Path, golden: Callable[[Path, str],
     found = observe(log, ReadOptions(dialect="heaptrail"))
 
     golden(log.with_suffix(".jsonl"), "".join(f"{msgspec.json.encode(each).decode()}\n" for each in found))
+
+
+@pytest.mark.parametrize("dialect", ["auto", "heaptrail", "freertos"])
+def test_the_agent_on_a_stock_freertos_console_has_both_read(dialect: str) -> None:
+    found = read(["c906>free", "xAvailableHeapSpaceInBytes: 41216", *COMPACT], dialect)
+
+    assert [each.free_bytes for each in found if isinstance(each, HeapSample)] == [41216]
+    assert blocks(found)
 
 
 @pytest.mark.parametrize("listing", [COMPACT, SHOW], ids=["compact", "show"])
