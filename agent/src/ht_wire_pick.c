@@ -91,8 +91,9 @@ static uint8_t *put_stack(ht_wire *wire, uint8_t *to, const uint8_t *end, uint32
     uintptr_t before = 0;
     size_t sent = 0;
     for (; sent < depth && end - to >= VARINT_MOST; sent++) {
-        intptr_t step = (intptr_t)(pcs[sent] - before);
-        to = put_varint(to, (uint64_t)(uintptr_t)(step < 0 ? ~((uintptr_t)step << 1) : (uintptr_t)step << 1));
+        /* In 64 bits on any target: 0x80000000 and above would else look negative on a 32-bit one. */
+        int64_t step = (int64_t)((uint64_t)pcs[sent] - before);
+        to = put_varint(to, step < 0 ? ~((uint64_t)step << 1) : (uint64_t)step << 1);
         before = pcs[sent];
     }
     if (sent < depth && !alone) {
