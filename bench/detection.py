@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, object]] = {
     "blocks, no declared warm-up": {"warmup": 0},
     "blocks, warm-up of 120 declared": {"warmup": 120},
     "curve alone": {"blocks": False},
+    "counters of call stacks": {"blocks": False, "counters": True},
 }
 
 

@@ -181,6 +181,8 @@ def score_judge(
     regimes: Sequence[str] | None = None,
     births: Births = "exact",
     blocks: bool = True,
+    counters: bool = False,
+    samples: bool = True,
     warmup: int = 50,
     looks: Sequence[int] = LOOKS,
     dump_every: float = 10.0,
@@ -192,7 +194,10 @@ def score_judge(
         for seed in seeds:
             run = make_run(name, seed)
             seen = observe(run, births=births, dump_every=dump_every)
-            verdicts = [(look, judge(seen.until(look, blocks=blocks), settings)) for look in looks]
+            verdicts = [
+                (look, judge(seen.until(look, blocks=blocks, counters=counters, samples=samples), settings))
+                for look in looks
+            ]
             _note_run(score, name, run, verdicts)
     return score
 

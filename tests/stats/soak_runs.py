@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaptrail.model.evidence import Evidence, FootprintRule, LiveDump
-from heaptrail.model.observations import Block, Dump, HeapSample, RawFrame
+from heaptrail.model.observations import Block, Dump, HeapSample, RawFrame, SiteCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -477,13 +477,16 @@ class Observed:
     ends: tuple[float, ...]
     """For every sample, the moment in cycles."""
     dumps_at: tuple[float, ...]
+    counts_before: tuple[int, ...]
+    """For every dump, how many counters had been printed before the next."""
 
-    def until(self, cycle: float, *, blocks: bool = True, samples: bool = True) -> Evidence:
+    def until(self, cycle: float, *, blocks: bool = True, samples: bool = True, counters: bool = False) -> Evidence:
         count = int(np.searchsorted(self.ends, cycle, side="right"))
         dumps = int(np.searchsorted(self.dumps_at, cycle, side="right"))
         return Evidence(
             samples=self.evidence.samples[:count] if samples else (),
             dumps=self.evidence.dumps[:dumps] if blocks else (),
+            sites=self.evidence.sites[: self.counts_before[dumps - 1]] if counters and dumps else (),
             cycles_from="marks",
             boots=int(np.searchsorted(self.boots, cycle, side="left")),
             footprint=RULE,
@@ -514,8 +517,11 @@ def observe(run: Run, *, births: Births = "exact", dump_every: float = 10.0) -> 
     blocks = all_blocks(run)
     samples, moments = _samples(run, blocks)
     dumps, at = _dumps(run, blocks, births, dump_every)
-    evidence = Evidence(samples=samples, dumps=dumps, cycles_from="marks", boots=len(run.boots), footprint=RULE)
-    return Observed(evidence, tuple(run.boots), tuple(moments), tuple(at))
+    counts, before = _counters(run, blocks, at)
+    evidence = Evidence(
+        samples=samples, dumps=dumps, sites=counts, cycles_from="marks", boots=len(run.boots), footprint=RULE
+    )
+    return Observed(evidence, tuple(run.boots), tuple(moments), tuple(at), before)
 
 
 def _samples(run: Run, blocks: Blocks) -> tuple[tuple[HeapSample, ...], Array]:
@@ -578,3 +584,42 @@ def _dumps(run: Run, listed: Blocks, births: Births, dump_every: float) -> tuple
         dumps.append(LiveDump(dump=head, blocks=blocks, armed_cycle=0, workload="running"))
         at.append(end)
     return tuple(dumps), at
+
+
+def _counters(run: Run, blocks: Blocks, at: list[float]) -> tuple[tuple[SiteCount, ...], tuple[int, ...]]:
+    """What a tracer that was on from the start of each boot prints of its call stacks at those moments."""
+    site, size, birth, death = blocks
+    boots = np.array(run.boots)
+    counts: list[SiteCount] = []
+    before: list[int] = []
+    for moment in at:
+        boot = int(np.searchsorted(boots, moment, side="right"))
+        since = float(boots[boot - 1])
+        seen = (birth >= since) & (birth <= moment)
+        first = int(np.searchsorted(birth, since))
+        for number in np.unique(site[seen]).tolist():
+            mine = np.flatnonzero(seen & (site == number))
+            freed = mine[death[mine] <= moment]
+            live = mine[death[mine] > moment]
+            ages = np.searchsorted(birth, death[freed]) - freed
+            counts.append(
+                SiteCount(
+                    line=1,
+                    boot=boot,
+                    cycle=int(np.floor(moment - since)),
+                    t_s=moment * run.cycle_s,
+                    site=number,
+                    live_blocks=len(live),
+                    live_bytes=int(size[live].sum()),
+                    allocations=len(mine),
+                    frees=len(freed),
+                    failed=0,
+                    unrecorded=0,
+                    first_sequence=int(mine[0]) - first + 1,
+                    last_sequence=int(mine[-1]) - first + 1,
+                    oldest_death_allocations=int(ages.max()) if len(freed) else None,
+                    frames=STACKS[number],
+                )
+            )
+        before.append(len(counts))
+    return tuple(counts), tuple(before)

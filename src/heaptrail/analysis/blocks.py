@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from heaptrail.analysis.bounds import spent_alpha, unseen_loss
 from heaptrail.analysis.classes import Classified, Repetition, classify, repetition_of
 from heaptrail.analysis.cohorts import Cohort, Window, cohort_of, window_of
+from heaptrail.analysis.counters import counted_histories
 from heaptrail.analysis.replay import dumps_from_events
-from heaptrail.analysis.sites import SiteHistory, footprint_of, histories
+from heaptrail.analysis.sites import SiteHistory, histories
 from heaptrail.model.verdict import SiteVerdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from heaptrail.analysis.heaps import HeapView
-    from heaptrail.analysis.sites import Histories
+    from heaptrail.analysis.sites import DumpAxis, Histories
     from heaptrail.model.evidence import Evidence
     from heaptrail.model.verdict import JudgeSettings, SiteClass
 
@@ -39,6 +42,41 @@ class Rate:
     mean: float
     speeding: bool
     steady: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What one site did, and the class that it was put in for that."""
+
+    site: SiteHistory
+    cohort: Cohort
+    repetition: Repetition | None
+    result: Classified
+
+    @property
+    def grows(self) -> bool:
+        return self.result.site_class in GROWING
+
+    @property
+    def bytes(self) -> int:
+        """Live at the end, as printed."""
+        counted = self.site.counted
+        return counted.live_bytes if counted is not None else sum(block.size_bytes for block in self.site.blocks)
+
+    @property
+    def per_unit_bytes(self) -> float:
+        return (self.result.per_unit or 0.0) * _mean_size(self.site)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """All that one kind of listing shows."""
+
+    found: Histories
+    window: Window
+    alpha: float
+    entries: list[_Entry]
+    informative: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +109,32 @@ class BlockView:
 
 
 def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | None) -> BlockView | None:
-    """Judge every site of the listings, with the heap's own fall as a witness; None without a listing.
+    """Judge every site, with the heap's own fall as a witness; None without a listing of blocks or of counters.
 
-    Where there are no listings, a stream of allocations and frees takes their place.
+    Where there are no listings of blocks, a stream of allocations and frees takes their place. Counters speak for the
+    stacks that no block was listed of, and where they show growth that the listings had no room for.
     """
-    found = histories(evidence.dumps or dumps_from_events(evidence.events), evidence.footprint)
-    if found is None:
+    listed = histories(evidence.dumps or dumps_from_events(evidence.events), evidence.footprint)
+    counted = counted_histories(evidence.sites, evidence.marks, evidence.footprint)
+    views = [_judged(found, settings, heap, evidence) for found in (listed, counted) if found is not None]
+    if not views:
         return None
+    # Which of the two says of the run as a whole that nothing else grows, and on whose axis it is counted.
+    chosen = next((view for view in views if view.informative), views[0])
+    entries = _merged(chosen, [view for view in views if view is not chosen])
+    return BlockView(
+        found=chosen.found,
+        window=chosen.window,
+        alpha=chosen.alpha,
+        sites=tuple(_site_verdict(entry, chosen.found.unit, evidence) for entry in entries),
+        growing=_growing_rate(entries, chosen.found.unit),
+        arriving=sum(entry.cohort.estimate for entry in entries if entry.result.site_class == "undecided"),
+        bound=_bound(chosen, entries, settings),
+        informative=chosen.informative,
+    )
+
+
+def _judged(found: Histories, settings: JudgeSettings, heap: HeapView | None, evidence: Evidence) -> _Judged:
     warmup = float(settings.warmup_cycles) if found.unit == "cycle" else 0.0
     window = window_of(found, warmup)
     alpha = spent_alpha(window.now if found.unit == "cycle" else float(found.listings), settings.confidence)
@@ -86,30 +143,27 @@ def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | No
     agreed = _agreed(found, repetitions, heap)
     allowed = _allowed(found, settings, heap)
     enough = _enough(found, window)
-    judged = [
-        classify(site, found, cohort if enough else _muted(cohort), repetition, allowed=allowed, agreed=agreed)
+    entries = [
+        _Entry(
+            site,
+            cohort,
+            repetition,
+            classify(site, found, cohort if enough else _muted(cohort), repetition, allowed=allowed, agreed=agreed),
+        )
         for site, cohort, repetition in zip(found.sites, cohorts, repetitions, strict=True)
     ]
-    verdicts = [_site_verdict(site, found, result, evidence) for site, result in zip(found.sites, judged, strict=True)]
-    order = sorted(
-        range(len(verdicts)),
-        key=lambda i: (
-            _ORDER.index(verdicts[i].site_class),
-            -(verdicts[i].per_cycle_footprint_bytes or 0.0),
-            -verdicts[i].live_bytes,
-        ),
-    )
-    return BlockView(
-        found=found,
-        window=window,
-        alpha=alpha,
-        sites=tuple(verdicts[i] for i in order),
-        growing=_growing_rate(found, cohorts, repetitions, judged),
-        arriving=sum(
-            cohort.estimate for cohort, result in zip(cohorts, judged, strict=True) if result.site_class == "undecided"
-        ),
-        bound=_bound(found, window, cohorts, settings, alpha),
-        informative=_informative(found, window, heap, evidence),
+    return _Judged(found, window, alpha, entries, _informative(found, window, heap, evidence))
+
+
+def _merged(chosen: _Judged, others: Sequence[_Judged]) -> list[_Entry]:
+    """One entry for each stack, growing ones first, then by bytes; what lies on another axis is left out."""
+    entries = {entry.site.key: entry for entry in chosen.entries}
+    for other in (entry for view in others if view.found.unit == chosen.found.unit for entry in view.entries):
+        known = entries.get(other.site.key)
+        if known is None or (other.grows and not known.grows):
+            entries[other.site.key] = other
+    return sorted(
+        entries.values(), key=lambda entry: (_ORDER.index(entry.result.site_class), -entry.per_unit_bytes, -entry.bytes)
     )
 
 
@@ -148,19 +202,18 @@ def _mean_size(site: SiteHistory) -> float:
     return float(sizes.mean()) if len(sizes) else 0.0
 
 
-def _growing_rate(
-    found: Histories, cohorts: list[Cohort], repetitions: list[Repetition | None], judged: list[Classified]
-) -> Rate | None:
+def _growing_rate(entries: Sequence[_Entry], unit: DumpAxis) -> Rate | None:
     """The sum over the growing sites; limits add as independent errors, below and above."""
+    growing = [entry for entry in entries if entry.grows]
+    if not growing or unit == "dump":
+        return None
     total = mean = below = above = 0.0
-    speeding = any_growing = False
+    speeding = False
     steady = True
-    for site, cohort, repetition, result in zip(found.sites, cohorts, repetitions, judged, strict=True):
-        if result.site_class not in GROWING:
-            continue
-        any_growing = True
+    for entry in growing:
+        cohort, repetition = entry.cohort, entry.repetition
         if repetition is not None and repetition.steady:
-            size = _mean_size(site)
+            size = _mean_size(entry.site)
             total += repetition.per_unit * size
             mean += repetition.per_unit * size
             slack = size / max(repetition.span, 1.0)  # one block more or less at either end
@@ -172,53 +225,53 @@ def _growing_rate(
         speeding = speeding or cohort.speeding
         below += (cohort.estimate - cohort.low) ** 2
         above += (cohort.high - cohort.estimate) ** 2
-    if not any_growing or found.unit == "dump":
-        return None
     return Rate(max(total - math.sqrt(below), 0.0), total, total + math.sqrt(above), mean, speeding, steady)
 
 
-def _bound(
-    found: Histories, window: Window, cohorts: list[Cohort], settings: JudgeSettings, alpha: float
-) -> float | None:
+def _bound(judged: _Judged, entries: Sequence[_Entry], settings: JudgeSettings) -> float | None:
+    found, window = judged.found, judged.window
     if found.unit != "cycle" or window.width <= 0 or (found.listings < 3 and not found.exact):
         return None
-    seen = sum(cohort.stop_high for cohort in cohorts)
-    watched = min((cohort.watched for cohort in cohorts), default=window.now)
-    return seen + unseen_loss(watched, settings.largest_single_loss_bytes, alpha / 2)
+    seen = sum(entry.cohort.stop_high for entry in entries)
+    watched = min((entry.cohort.watched for entry in entries), default=window.now)
+    return seen + unseen_loss(watched, settings.largest_single_loss_bytes, judged.alpha / 2)
 
 
 def _informative(found: Histories, window: Window, heap: HeapView | None, evidence: Evidence) -> bool:
     """Three listings of a tracer that saw everything, over at least half of what the readings cover."""
-    if found.listings < 3 or any(problem.what in {"filter_active", "overflow"} for problem in evidence.problems):
+    counters = any(site.counted is not None for site in found.sites)  # they go on where a listing is full
+    blinding = {"filter_active"} if counters else {"filter_active", "overflow"}
+    if found.listings < 3 or any(problem.what in blinding for problem in evidence.problems):
         return False
     return heap is None or heap.series.unit != found.unit or window.now >= heap.after / 2
 
 
-def _site_verdict(site: SiteHistory, found: Histories, result: Classified, evidence: Evidence) -> SiteVerdict:
-    live = site.blocks
+def _site_verdict(entry: _Entry, unit: DumpAxis, evidence: Evidence) -> SiteVerdict:
+    site, result = entry.site, entry.result
+    live, counted = site.blocks, site.counted
     span = site.spans[max(site.spans)]
     rule = evidence.footprint
     sizes = Counter(block.size_bytes for block in live)
     tasks = Counter(block.task for block in live if block.task is not None)
-    per_cycle = result.per_unit if found.unit == "cycle" else None
-    mean_size = sum(size * count for size, count in sizes.items()) / len(live) if live else 0.0
+    per_cycle = result.per_unit if unit == "cycle" else None
+    blocks = counted.live_blocks if counted is not None else len(live)
     kind = live[0].size_kind if live else "requested"
     known = rule is not None or kind == "block"
-    footprint = sum(footprint_of(block, rule) for block in live) if known else None
+    told = () if counted is None else (f"Its stack allocated {counted.allocations:,} and freed {counted.frees:,}.",)
     return SiteVerdict(
         frames=site.key[0],
         site_class=result.site_class,
-        live_blocks=len(live),
-        live_bytes=sum(block.size_bytes for block in live),
+        live_blocks=blocks,
+        live_bytes=entry.bytes,
         size_kind=kind,
         sizes_bytes=tuple(sorted(sizes)),
-        footprint_bytes=footprint,
+        footprint_bytes=round(float(span.sizes.sum())) if known else None,
         per_cycle_blocks=per_cycle,
-        per_cycle_bytes=None if per_cycle is None else per_cycle * mean_size,
+        per_cycle_bytes=None if per_cycle is None else per_cycle * (entry.bytes / blocks if blocks else 0.0),
         per_cycle_footprint_bytes=None if per_cycle is None or not known else per_cycle * _mean_size(site),
         counts=tuple(site.counts),
         tasks=tuple(task for task, _ in tasks.most_common()),
         addresses=tuple(block.address for block in live[:_ADDRESSES_KEPT]),
         freed_at_teardown=span.freed_at_stop,
-        evidence=result.evidence,
+        evidence=(*result.evidence, *told),
     )

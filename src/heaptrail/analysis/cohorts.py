@@ -30,6 +30,7 @@ _MIN_LATE_SHARE = 0.22
 _OLDER_THAN_DEATH = 1.5
 _MIN_OLD_SHARE = 0.34
 _SLOWING_LOG_LIKELIHOOD = 0.7
+_SLOWING_UNDATED = 0.2  # births that are only known to lie between two listings are placed evenly, which hides it
 _GAP_BY_CHANCE = 0.005
 _CLUSTER_GAP = 0.06  # of the window
 _YOUNG = 1 / 8
@@ -50,6 +51,7 @@ class Window:
         width: Sum of the pieces' lengths.
         now: The last listing's place on the same axis (`width` plus the young tail).
         settled: The declared warm-up.
+        dated: Births are known to the cycle.
     """
 
     pieces: tuple[tuple[int, float, float, float, float], ...]
@@ -58,6 +60,7 @@ class Window:
     width: float
     now: float
     settled: float
+    dated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class _Arrivals:
         oldest_death: Age of the oldest block that the site freed.
         rise: By how much the count rose at most between the first half of the listings and the second.
         dated: How many of the births lie between listings, so that the rise must show them.
+        borrowed: How many blocks more than those that stayed were usually live.
     """
 
     births: FloatArray
@@ -82,6 +86,7 @@ class _Arrivals:
     oldest_death: float
     rise: int
     dated: int
+    borrowed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ def window_of(found: Histories, warmup: float) -> Window:
         counted.append((skip, span.running[skip:]))
         offset += end - begin
         tail = span.end - end
-    return Window(tuple(pieces), tuple(record), tuple(counted), offset, offset + tail, warmup)
+    return Window(tuple(pieces), tuple(record), tuple(counted), offset, offset + tail, warmup, found.exact)
 
 
 def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
@@ -181,7 +186,7 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
 def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
     none = np.empty(0)
     births, sizes, reached, ages = [none], [none], [none], [none]
-    oldest_death, rise, dated = 0.0, 0, 0
+    oldest_death, rise, dated, borrowed = 0.0, 0, 0, 0.0
     parts = zip(window.pieces, window.record, window.counted, strict=True)
     for (index, begin, end, listed, offset), (since, _), (skip, at) in parts:
         mine = site.spans.get(index)
@@ -194,6 +199,7 @@ def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
         reached.append(listed - mine.births[keep])
         ages.append(np.unique(np.floor(mine.births[(mine.births >= since) & (mine.births < end)])))
         oldest_death = max(oldest_death, mine.oldest_death)
+        borrowed = max(borrowed, mine.borrowed)
         if len(at) > 1:
             counts, half = mine.counts[skip:], len(at) // 2
             rise += max(max(counts[half:]) - min(counts[:half]), 0)
@@ -203,7 +209,7 @@ def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
     joined, weights, seen = joined[order], np.concatenate(sizes)[order], np.concatenate(reached)[order]
     old = joined < window.width
     return _Arrivals(
-        joined[old], weights[old], seen[old], joined[~old], np.concatenate(ages), oldest_death, rise, dated
+        joined[old], weights[old], seen[old], joined[~old], np.concatenate(ages), oldest_death, rise, dated, borrowed
     )
 
 
@@ -228,7 +234,8 @@ def _conditions(places: FloatArray, arrivals: _Arrivals, window: Window) -> tupl
     old = int((arrivals.reached > _OLDER_THAN_DEATH * oldest_death).sum())
     if oldest_death > 0 and old < _MIN_OLD_SHARE * len(arrivals.births):
         return begins, "churn"
-    slows = favours_slowing(arrivals.ages, window.record, window.settled) > _SLOWING_LOG_LIKELIHOOD
+    bearable = _SLOWING_LOG_LIKELIHOOD if window.dated else _SLOWING_UNDATED
+    slows = favours_slowing(arrivals.ages, window.record, window.settled) > bearable
     return begins, "slowing" if slows else ""
 
 
@@ -237,7 +244,10 @@ def _level(arrivals: _Arrivals) -> bool:
 
     A leak's count rises by every survivor, so that half of them allows for what else the site does. It matters most
     where births are only known to lie between two listings, which makes a buffer that is renewed look like arrivals.
+    Nor is it growth where no more stayed than comes and goes.
     """
+    if 0 < len(arrivals.births) <= arrivals.borrowed:
+        return True
     return arrivals.dated >= len(arrivals.births) / 2 and arrivals.rise < arrivals.dated / 2
 
 

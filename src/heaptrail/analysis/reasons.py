@@ -64,8 +64,10 @@ def growing_sites(sites: tuple[SiteVerdict, ...]) -> list[str]:
     """One sentence per growing site, the largest first, at most five."""
     lines: list[str] = []
     for site in sites[:5]:
-        size = site.sizes_bytes[0] if len(site.sizes_bytes) == 1 else None
-        what = f"{size:,} B" if size is not None else f"{len(site.sizes_bytes)} sizes"
+        if site.sizes_bytes:
+            what = f"{site.sizes_bytes[0]:,} B" if len(site.sizes_bytes) == 1 else f"{len(site.sizes_bytes)} sizes"
+        else:
+            what = f"{site.live_bytes:,} B in {plural(site.live_blocks, 'block')}"
         where = f"task {site.tasks[0]}" if len(site.tasks) == 1 else f"{len(site.tasks)} tasks"
         who = f"Site of {what} ({where})" if site.tasks else f"Site of {what}"
         lines.append(f"{who}: {' '.join(site.evidence)}")

@@ -6,15 +6,19 @@ trend over cycles, so where the capture marks the start and the stop, only readi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from heaptrail.model.observations import HeapSample, SiteCount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from heaptrail.model.observations import HeapSample, Mark
+    from heaptrail.model.observations import Mark
+
+Read = TypeVar("Read", HeapSample, SiteCount)
 
 
-def readings_while_running(samples: Sequence[HeapSample], marks: Sequence[Mark]) -> Sequence[HeapSample]:
+def readings_while_running(samples: Sequence[Read], marks: Sequence[Mark]) -> Sequence[Read]:
     """The readings between `workload start` and `workload stop` of each boot; all of a boot that has no such mark.
 
     When nothing at all would be left, all readings are given back: they are better than none, and the verdict's own
@@ -25,7 +29,7 @@ def readings_while_running(samples: Sequence[HeapSample], marks: Sequence[Mark])
         return samples
     starting_boots = {boot for boot, _, label in edges if label == "workload start"}
     running: dict[int, bool] = {}
-    kept: list[HeapSample] = []
+    kept: list[Read] = []
     position = 0
     for sample in samples:
         while position < len(edges) and edges[position][:2] <= (sample.boot, sample.line):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from heaptrail.analysis.series import FloatArray
     from heaptrail.model.evidence import FootprintRule, LiveDump
-    from heaptrail.model.observations import Block, RawFrame
+    from heaptrail.model.observations import Block, Observation, RawFrame, SiteCount
 
 DumpAxis = Literal["cycle", "hour", "dump"]
 SiteKey = tuple["tuple[RawFrame, ...]", int]
@@ -55,8 +55,8 @@ class SpanBlocks:
     """What one site did in one span.
 
     `births`, `sizes` (footprint bytes) belong to the blocks of the last listing of the running workload; a birth before
-    the record began is minus infinity. `early` is how many blocks of listings before the last one were still there
-    in it, of `early_seen`.
+    the record began is minus infinity. `early_seen` is how many blocks there were before the last listing. `borrowed`
+    is how many more than those that stayed were usually live, where no block can be followed.
     """
 
     births: FloatArray
@@ -65,20 +65,24 @@ class SpanBlocks:
     counts: list[int]
     oldest_death: float = 0.0
     deaths: int = 0
-    early: int = 0
     early_seen: int = 0
+    borrowed: float = 0.0
     kept_at_stop: int = 0
     freed_at_stop: int = 0
 
 
 @dataclass(slots=True)
 class SiteHistory:
-    """One site over all spans; `blocks` are those of the last listing that shows the running workload."""
+    """One site over all spans; `blocks` are those of the last listing that shows the running workload.
+
+    Where only counters tell of it there are no blocks, and `counted` is what they said last.
+    """
 
     key: SiteKey
     spans: dict[int, SpanBlocks]
     blocks: list[Block]
     counts: list[tuple[int | None, int]]
+    counted: SiteCount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +142,9 @@ def histories(dumps: Sequence[LiveDump], rule: FootprintRule | None) -> Historie
     """Follow every block through the dumps; None without a listing."""
     if not dumps:
         return None
-    unit = _axis(dumps)
+    unit = unit_of([live.dump for live in dumps])
     placed = sorted(
-        ((live, _position(live, unit, index)) for index, live in enumerate(dumps)),
+        ((live, position_of(live.dump, unit, index)) for index, live in enumerate(dumps)),
         key=lambda pair: (pair[0].dump.boot, pair[1]),
     )
     groups: list[list[tuple[LiveDump, float]]] = []
@@ -165,20 +169,29 @@ def _continues(before: LiveDump, after: LiveDump) -> bool:
     return before.dump.boot == after.dump.boot and before.armed_cycle == after.armed_cycle
 
 
-def _axis(dumps: Sequence[LiveDump]) -> DumpAxis:
-    if all(live.dump.cycle is not None for live in dumps):
+def unit_of(listings: Sequence[Observation]) -> DumpAxis:
+    """What the listings can be laid out by: cycles where all of them tell theirs, else hours, else their order."""
+    if all(listing.cycle is not None for listing in listings):
         return "cycle"
-    if all(live.dump.t_s is not None and math.isfinite(live.dump.t_s) for live in dumps):
+    if all(listing.t_s is not None and math.isfinite(listing.t_s) for listing in listings):
         return "hour"
     return "dump"
 
 
-def _position(live: LiveDump, unit: DumpAxis, index: int) -> float:
-    if unit == "cycle" and live.dump.cycle is not None:
-        return float(live.dump.cycle)
-    if unit == "hour" and live.dump.t_s is not None:
-        return live.dump.t_s / _SECONDS_PER_HOUR
+def position_of(listing: Observation, unit: DumpAxis, index: int) -> float:
+    """Where a listing lies on that axis; `index` is its place in the order."""
+    if unit == "cycle" and listing.cycle is not None:
+        return float(listing.cycle)
+    if unit == "hour" and listing.t_s is not None:
+        return listing.t_s / _SECONDS_PER_HOUR
     return float(index)
+
+
+def evenly(low: float, high: float, count: int) -> FloatArray:
+    """Places of births of which only the interval is known."""
+    if count == 0 or not math.isfinite(low) or high <= low:
+        return np.full(count, low)
+    return low + (np.arange(count) + 0.5) / count * (high - low)
 
 
 class _Interning:
@@ -331,11 +344,7 @@ def _spread(track: _SiteTrack) -> tuple[FloatArray, FloatArray, FloatArray, int]
         stop = start
         while stop < len(lives) and (lives[stop].low, lives[stop].high) == (lives[start].low, lives[start].high):
             stop += 1
-        low, high, count = lives[start].low, lives[start].high, stop - start
-        if math.isfinite(low) and high > low:
-            births[start:stop] = low + (np.arange(count) + 0.5) / count * (high - low)
-        else:
-            births[start:stop] = low
+        births[start:stop] = evenly(lives[start].low, lives[start].high, stop - start)
         start = stop
     last = len(track.counts) - 1
     early = sum(1 for life in lives if life.first < last)
@@ -375,7 +384,6 @@ def _collect(
                 counts=track.counts,
                 oldest_death=track.oldest_death,
                 deaths=track.deaths,
-                early=early,
                 early_seen=track.deaths + early,
                 kept_at_stop=track.kept_at_stop,
                 freed_at_stop=track.freed_at_stop,
