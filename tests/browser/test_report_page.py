@@ -78,6 +78,32 @@ def test_the_page_asks_for_nothing_but_itself_and_the_console_stays_empty(
     assert page.get_log("browser") == []
 
 
+def test_a_hundred_thousand_sites_are_searched_and_sorted(chromium: Chrome, tmp_path: Path) -> None:
+    path = tmp_path / "huge.html"
+    path.write_bytes(HtmlRenderer().render(samples.huge(100_000)))
+    chromium.get(path.as_uri())
+    chromium.find_element(By.CSS_SELECTOR, "details.more > summary").click()
+    field = chromium.find_element(By.CSS_SELECTOR, ".more input[type=search]")
+    assert _text(chromium, ".more [role=status]") == ["500 of 99,802 rows"]
+
+    field.send_keys("open_99")
+    assert _text(chromium, ".more [role=status]") == ["500 of 1,110 found"]
+    field.send_keys("731 mod/m")
+    assert _text(chromium, ".more tbody td:nth-child(3)") == ["module_16_open_99731"]
+    field.clear()
+    field.send_keys("no such site")
+    assert _text(chromium, ".more [role=status]") == ["0 of 0 found"]
+
+    field.clear()
+    field.send_keys("module_7_")
+    size = chromium.find_elements(By.CSS_SELECTOR, ".more thead button")[5]
+    size.click()
+    size.click()
+    sizes = [int(text.replace(",", "")) for text in _text(chromium, ".more tbody td:nth-child(6)")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == 500
+
+
 def test_a_request_would_be_seen_and_stopped(open_page: Callable[..., Chrome]) -> None:
     """The test above would be worth nothing if the log were blind: a request made on purpose shows, and is refused."""
     page = open_page("empty")

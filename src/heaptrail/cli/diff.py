@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXIT_STATUS: Final[dict[Outcome, int]] = {"same": 0, "better": 0, "worse": 1, "inconclusive": 3}
 
-_SUFFIXES: Final = {".txt": "terminal", ".md": "markdown", ".json": "json"}
+_SUFFIXES: Final = {".txt": "terminal", ".md": "markdown", ".json": "json", ".html": "html", ".htm": "html"}
 
 
 def diff_command(
@@ -33,7 +33,7 @@ def diff_command(
     ] = None,
     output_format: Annotated[
         str | None,
-        typer.Option("--format", help="terminal, markdown or json.", show_default="terminal, or by --output"),
+        typer.Option("--format", help="terminal, markdown, html or json.", show_default="terminal, or by --output"),
     ] = None,
     output: options.Output = None,
     cycle_mark: options.CycleMark = None,
@@ -62,11 +62,13 @@ def diff_command(
 def _writer(name: str | None, path: Path) -> Callable[[Comparison], bytes]:
     from heaptrail.errors import UsageError
     from heaptrail.reports.difference import difference_json, difference_markdown, difference_text
+    from heaptrail.reports.difference_page import difference_html
 
     writers: dict[str, Callable[[Comparison], bytes]] = {
         "terminal": difference_text,
         "markdown": difference_markdown,
         "json": difference_json,
+        "html": difference_html,
     }
     found = name or ("terminal" if path == Path("-") else _SUFFIXES.get(path.suffix))
     if found is None:

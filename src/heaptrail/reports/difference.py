@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from heaptrail.model.verdict import Interval
 
 _CHANGES_SHOWN: Final = 50
-_WORDS: Final[dict[Change, str]] = {
+CHANGE_WORDS: Final[dict[Change, str]] = {
     "new": "new",
     "grown": "grown",
     "same": "same",
@@ -63,7 +63,7 @@ def difference_text(comparison: Comparison, width: int = 80) -> bytes:
             piece.rstrip()
             console.print(Text(hang if number else first) + piece, soft_wrap=True)
     console.print()
-    for label, before, after in _rows(comparison):
+    for label, before, after in comparison_rows(comparison):
         console.print(Text(f"  {label:<16}  {before:>22}  {after:>22}".rstrip()), soft_wrap=True)
     if comparison.changes:
         console.print()
@@ -71,7 +71,7 @@ def difference_text(comparison: Comparison, width: int = 80) -> bytes:
     for change in comparison.changes[:_CHANGES_SHOWN]:
         known = "  (suppressed)" if change.suppressed_by else ""
         figures = f"{_state(change.before):>8}  {_state(change.after):>8}"
-        console.print(Text(f"  {_WORDS[change.change]:<9}  {figures}  {_place(change)}{known}"), soft_wrap=True)
+        console.print(Text(f"  {CHANGE_WORDS[change.change]:<9}  {figures}  {_place(change)}{known}"), soft_wrap=True)
     if len(comparison.changes) > _CHANGES_SHOWN:
         console.print(f"  and {plural(len(comparison.changes) - _CHANGES_SHOWN, 'more site')}; the JSON has all")
     console.print(f"  {plural(comparison.other_sites, 'other site')} that do not leak in either", soft_wrap=True)
@@ -91,7 +91,7 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield "| | before | after |"
     yield "|---|---|---|"
-    for label, before, after in _rows(comparison):
+    for label, before, after in comparison_rows(comparison):
         yield f"| {label} | {markdown_text(before)} | {markdown_text(after)} |"
     if comparison.changes:
         yield ""
@@ -100,10 +100,11 @@ def _markdown(comparison: Comparison) -> Iterator[str]:
     for change in comparison.changes[:_CHANGES_SHOWN]:
         known = ", suppressed" if change.suppressed_by else ""
         states = f"{_state(change.before)} | {_state(change.after)}"
-        yield f"| {markdown_text(_place(change))} | {_WORDS[change.change]}{known} | {states} |"
+        yield f"| {markdown_text(_place(change))} | {CHANGE_WORDS[change.change]}{known} | {states} |"
 
 
-def _rows(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
+def comparison_rows(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
+    """What both runs say as a whole, side by side: label, before, after."""
     sides = (comparison.before, comparison.after)
 
     def row(label: str, write: Callable[[Side], str]) -> tuple[str, str, str]:

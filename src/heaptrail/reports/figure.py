@@ -35,6 +35,10 @@ PALETTE: Final[dict[str, tuple[str, str]]] = {
     "undecided-cell": ("#eddcb1", "#5a4820"),
     "innocent-cell": ("#cfdae4", "#34434f"),
     "shared-cell": ("#eceff3", "#252d35"),
+    "grew-cell": ("#e59b93", "#8d3a33"),
+    "grew-some-cell": ("#f4d3cf", "#55302c"),
+    "shrank-cell": ("#8fb6de", "#2d5f8f"),
+    "shrank-some-cell": ("#cddff1", "#243f59"),
 }
 """Colours by name: light, dark. The page's style sheet takes them from here."""
 

@@ -1,31 +1,17 @@
-"""The report as one HTML file that works with the network off and, but for the charts, with JavaScript off.
-
-Everything that reaches the page goes through Jinja2's autoescape and, before it, through `printable`. The page forbids
-itself all loading (Content-Security-Policy in a meta element, W3C CSP Level 3): no address is allowed for anything, and
-scripts run only if their SHA-256 is in the policy, so a script that slipped in from a log would not run. Styles alone
-are allowed inline without a hash: plotly.js writes its own style element and style attributes when it draws.
-"""
+"""The report as one HTML file; `page` says what every page is."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import jinja2
 import msgspec
-from markupsafe import Markup
 
 from heaptrail.model.report import Finding, TaskRow
 from heaptrail.reports import wording
-from heaptrail.reports.charts import plotly_script, report_charts
-from heaptrail.reports.figure import PALETTE
-from heaptrail.reports.untrusted import NAME_CHARACTERS, printable, source_line
-from heaptrail.units import format_address, plural
+from heaptrail.reports.charts import report_charts
+from heaptrail.reports.page import LargeTable, large_table, render_page
+from heaptrail.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +27,6 @@ _ADDRESSES_LISTED: Final = 200
 _COUNTS_LISTED: Final = 200
 _PROBLEMS_LISTED: Final = 1_000
 _SOURCE_FRAMES_OPEN: Final = 1
-_BEFORE_UNIT: Final = re.compile(r"(?<=\d) (?=(?:B|h|min|s)(?!\w))")
-"""A number stays on one line with its unit."""
 
 
 class HtmlRenderer:
@@ -54,27 +38,25 @@ class HtmlRenderer:
     def render(self, report: Report) -> bytes:
         """The whole page in UTF-8, about five megabytes, nearly all of it plotly.js; less where there is no chart."""
         charts = report_charts(report)
-        own, plotly = _asset("report.js"), plotly_script() if charts else ""
-        page = (
-            _environment()
-            .get_template("report.html.j2")
-            .render(
-                report=report,
-                charts=charts,
-                curves=[chart for chart in charts if chart.key != "live-bytes"],
-                live_chart=next((chart for chart in charts if chart.key == "live-bytes"), None),
-                chart_data=_json_for_script({chart.key: chart.spec for chart in charts}),
-                figures=_key_figures(report),
-                split=_split(report.findings),
-                tasks=_task_table(report.tasks),
-                css=Markup(_asset("report.css")),  # noqa: S704 - our own file
-                own_script=Markup(own),  # noqa: S704 - our own file
-                plotly_script=Markup(plotly),  # noqa: S704 - the installed package's own file
-                script_hashes=Markup(" ").join(_csp_hash(script) for script in (plotly, own) if script),
-                palette=PALETTE,
-            )
+        split = _split(report.findings)
+        return render_page(
+            "report.html.j2",
+            charts,
+            report=report,
+            curves=[chart for chart in charts if chart.key != "live-bytes"],
+            live_chart=next((chart for chart in charts if chart.key == "live-bytes"), None),
+            figures=_key_figures(report),
+            split=split,
+            rest=_rest_table(split.rest) if split.rest else None,
+            tasks=_task_table(report.tasks),
+            counts_bars=_counts_bars,
+            listed=_listed_readings,
+            excerpts=_excerpts,
+            when=_when,
+            addresses_listed=_ADDRESSES_LISTED,
+            counts_listed=_COUNTS_LISTED,
+            problems_listed=_PROBLEMS_LISTED,
         )
-        return page.encode("utf-8", "backslashreplace")
 
 
 class _Split(msgspec.Struct, frozen=True):
@@ -97,55 +79,6 @@ class _Bars(msgspec.Struct, frozen=True):
     width: int
     bars: list[tuple[int, float, float]]
     thinned: bool
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("heaptrail.reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    environment.globals.update(
-        w=wording, plural=plural, counts_bars=_counts_bars, listed=_listed_readings, excerpts=_excerpts, when=_when
-    )
-    environment.filters.update(address=format_address, source_line=source_line, thousands="{:,}".format, name=_name)
-    environment.globals.update(addresses_listed=_ADDRESSES_LISTED, counts_listed=_COUNTS_LISTED)
-    environment.globals.update(problems_listed=_PROBLEMS_LISTED)
-    return environment
-
-
-def _shown(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
-    """Every expression of the template passes here: text is made printable and bounded, then escaped by autoescape."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return _BEFORE_UNIT.sub("\u00a0", printable(value))
-
-
-def _name(text: str) -> str:
-    return printable(text, NAME_CHARACTERS)
-
-
-@cache
-def _asset(name: str) -> str:
-    return files("heaptrail.reports").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _csp_hash(script: str) -> Markup:
-    digest = hashlib.sha256(script.encode()).digest()
-    return Markup(f"'sha256-{base64.b64encode(digest).decode()}'")  # noqa: S704 - base64 of our own making
-
-
-def _json_for_script(value: Any) -> Markup:  # noqa: ANN401 - the JSON types
-    """JSON for a script element of type application/json: no character there can end the element."""
-    text = msgspec.json.encode(value).decode()
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - escaped above
 
 
 def _key_figures(report: Report) -> list[tuple[str, str, str]]:
@@ -187,6 +120,36 @@ def _split(findings: Sequence[Finding]) -> _Split:
         else:
             rest.append((rank, finding))
     return _Split(full, rest)
+
+
+def _rest_table(rest: Sequence[tuple[int, Finding]]) -> LargeTable:
+    """One row for each site that is not shown with its stack."""
+    headings = (
+        ("Rank", True),
+        ("Class", False),
+        ("Site", False),
+        ("Place", False),
+        ("Blocks", True),
+        ("Bytes", True),
+        ("Blocks per cycle", True),
+    )
+    return large_table(
+        "further-sites",
+        headings,
+        [
+            (
+                rank,
+                wording.CLASSES[finding.finding_class][0],
+                wording.site_label(site),
+                wording.place_text(site.file, site.line, parts=2),
+                site.live_blocks,
+                site.live_bytes,
+                None if site.per_cycle_blocks is None else round(site.per_cycle_blocks, 2),
+            )
+            for rank, finding in rest
+            for site in finding.sites
+        ],
+    )
 
 
 def _task_table(tasks: Sequence[TaskRow]) -> _TaskTable:

@@ -1,8 +1,8 @@
-"""Live bytes by stack as an icicle: callers above, what they call below, width for bytes."""
+"""Live bytes by stack as an icicle: callers above, what they call below, width for bytes. How any icicle is drawn."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -49,23 +49,47 @@ def icicle(report: Report) -> Chart | None:
                 cell.live_bytes += site.live_bytes
                 cell.live_blocks += site.live_blocks
         cells.append(other)
-    depth = max(_depths(cells))
-    height = min(max(34 * (depth + 1), 150), 900)
     caption = (
         f"{plural(len(sites), 'site')} with {wording.bytes_text(cells[0].live_bytes)} live. "
         "Outermost callers are at the top; allocators and wrappers are left out."
     )
     if rest:
         caption += f" The {_SITES_DRAWN} largest sites are drawn one by one."
+    tiles = [
+        Tile(cell.label, cell.parent, cell.live_bytes, _colour(cell), (cell.label, cell.place, _held(cell)))
+        for cell in cells
+    ]
+    return icicle_chart("live-bytes", "Live bytes by stack", caption, tiles)
+
+
+class Tile(NamedTuple):
+    """A cell of an icicle. Parents stand before their children; the first has no parent.
+
+    Args:
+        parent: Index of the cell that it lies in.
+        width: Its share: that of its children together, or more.
+        colour: Name in the palette.
+        hover: Lines that are shown when it is pointed at; empty ones are left out.
+    """
+
+    label: str
+    parent: int | None
+    width: int
+    colour: str
+    hover: tuple[str, ...]
+
+
+def icicle_chart(key: str, title: str, caption: str, tiles: Sequence[Tile]) -> Chart:
+    """The chart of these cells, as high as they are deep."""
+    depths: list[int] = []
+    for tile in tiles:
+        depths.append(0 if tile.parent is None else depths[tile.parent] + 1)
+    height = min(max(34 * (max(depths) + 1), 150), 900)
     layout = base_layout(height)
     layout["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
     layout["uniformtext"] = {"minsize": 10, "mode": "hide"}
     return Chart(
-        key="live-bytes",
-        title="Live bytes by stack",
-        caption=caption,
-        height_px=height,
-        spec={"data": [_icicle_trace(cells)], "layout": layout},
+        key=key, title=title, caption=caption, height_px=height, spec={"data": [_trace(tiles)], "layout": layout}
     )
 
 
@@ -110,40 +134,33 @@ def _colour_class(finding: Finding) -> str:
     return "undecided" if finding.finding_class == "undecided" else "innocent"
 
 
-def _depths(cells: Sequence[_Cell]) -> list[int]:
-    depths: list[int] = []
-    for cell in cells:  # a parent always stands before its children
-        depths.append(0 if cell.parent is None else depths[cell.parent] + 1)
-    return depths
+def _colour(cell: _Cell) -> str:
+    return f"{next(iter(cell.classes))}-cell" if len(cell.classes) == 1 and cell.parent is not None else "shared-cell"
 
 
-def _icicle_trace(cells: Sequence[_Cell]) -> Spec:
-    colours = [
-        f"var(--{next(iter(cell.classes))}-cell)"
-        if len(cell.classes) == 1 and cell.parent is not None
-        else "var(--shared-cell)"
-        for cell in cells
-    ]
+def _held(cell: _Cell) -> str:
+    return f"{plural(cell.live_blocks, 'block')}, {wording.bytes_text(cell.live_bytes)}"
+
+
+def _trace(tiles: Sequence[Tile]) -> Spec:
     return {
         "type": "icicle",
-        "ids": [str(number) for number in range(len(cells))],
-        "labels": [chart_label(cell.label) for cell in cells],
-        "parents": ["" if cell.parent is None else str(cell.parent) for cell in cells],
-        "values": [cell.live_bytes for cell in cells],
+        "ids": [str(number) for number in range(len(tiles))],
+        "labels": [chart_label(tile.label) for tile in tiles],
+        "parents": ["" if tile.parent is None else str(tile.parent) for tile in tiles],
+        "values": [tile.width for tile in tiles],
         "branchvalues": "total",
         "sort": True,
         "tiling": {"orientation": "v", "pad": 1},
         "pathbar": {"visible": False},
-        "marker": {"colors": colours, "line": {"width": 1, "color": "var(--paper)"}},
+        "marker": {
+            "colors": [f"var(--{tile.colour})" for tile in tiles],
+            "line": {"width": 1, "color": "var(--paper)"},
+        },
         "textinfo": "label",
         "textposition": "middle left",
         "textfont": {"color": "var(--ink)", "size": 12},
         "leaf": {"opacity": 1},
-        "hovertext": [_cell_text(cell) for cell in cells],
+        "hovertext": ["<br>".join(chart_label(line) for line in tile.hover if line) for tile in tiles],
         "hoverinfo": "text",
     }
-
-
-def _cell_text(cell: _Cell) -> str:
-    lines = [cell.label, cell.place, f"{plural(cell.live_blocks, 'block')}, {wording.bytes_text(cell.live_bytes)}"]
-    return "<br>".join(chart_label(line) for line in lines if line)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
+import msgspec
 import pytest
 import strategies
 from hypothesis import HealthCheck, given, settings
 from unit.reports import samples
+from unit.reports.test_html import Page
 
 from heaptrail.compare import compare
 from heaptrail.model.comparison import Comparison
 from heaptrail.reports.difference import difference_json, difference_markdown, difference_text
+from heaptrail.reports.difference_icicle import difference_icicle
+from heaptrail.reports.difference_page import difference_html
+from heaptrail.reports.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from heaptrail.model.report import Report
+
+KNOWN_TAGS = set(Page(difference_html(compare(samples.leak(), samples.no_leak()))).tags) | {"br"}
 GOLDENS = Path(__file__).resolve().parents[2] / "golden" / "diff"
 PAIRS = {
     "mended": (samples.leak, samples.no_leak),
@@ -45,6 +54,70 @@ def test_the_json_has_the_outcome_and_each_change() -> None:
     assert (change["name"], change["change"], change["after"]) == ("resample_ap_update_mode", "gone", None)
     assert change["before"]["per_cycle_bytes"] == 3848
     assert found["before"]["rate_bytes_per_cycle"]["estimate"] == 7696
+
+
+def icicle_of(before: Report, after: Report) -> dict[str, tuple[str, int]]:
+    """Colour and width of each cell, by its label."""
+    chart = difference_icicle(compare(before, after))
+    assert chart is not None
+    trace = chart.spec["data"][0]
+    colours = (colour.removeprefix("var(--").removesuffix("-cell)") for colour in trace["marker"]["colors"])
+    return dict(zip(trace["labels"], zip(colours, trace["values"], strict=True), strict=True))
+
+
+def with_rates(*rates: float) -> Report:
+    """The leaking sample, whose two sites leak at these rates."""
+    leak = samples.leak()
+    finding = leak.findings[0]
+    sites = tuple(
+        msgspec.structs.replace(site, per_cycle_footprint_bytes=rate, per_cycle_bytes=rate)
+        for site, rate in zip(finding.sites, rates, strict=False)
+    )
+    return msgspec.structs.replace(leak, findings=(msgspec.structs.replace(finding, sites=sites), *leak.findings[1:]))
+
+
+def test_the_icicle_is_blue_for_what_is_gone_and_red_for_what_is_new() -> None:
+    gone, new = icicle_of(samples.leak(), samples.no_leak()), icicle_of(samples.no_leak(), samples.leak())
+
+    assert gone["softvol_ap_update_mode"] == ("shrank", 3_848_000)
+    assert new["softvol_ap_update_mode"] == ("grew", 3_848_000)
+    assert new["_AudioTrackStart"] == ("grew", 2 * 3_848_000)
+
+
+def test_the_icicle_is_pale_for_what_changed_little_and_grey_for_what_stayed() -> None:
+    cells = icicle_of(with_rates(1000.0, 1000.0), with_rates(1000.0, 1400.0))
+
+    assert cells["softvol_ap_update_mode"][0] == "shared"
+    assert cells["resample_ap_update_mode"] == ("grew-some", 1_400_000)
+    assert cells["_AudioTrackStart"] == ("grew-some", 2_400_000)
+
+
+def test_a_leak_that_the_second_run_cannot_show_is_neither_red_nor_blue() -> None:
+    assert icicle_of(samples.leak(), samples.bare_log())["softvol_ap_update_mode"][0] == "undecided"
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_page_says_what_the_text_says(pair: str) -> None:
+    before, after = PAIRS[pair]
+    comparison = compare(before(), after())
+
+    page = Page(difference_html(comparison))
+
+    text = " ".join(page.text.replace("\u00a0", " ").split())
+    assert " ".join(printable(comparison.headline).split()) in text
+    assert text.count("lost per cycle") == 1
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert not {"img", "link", "iframe", "a href"} & set(page.tags)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(strategies.records(Comparison).filter(lambda comparison: bool(comparison.reasons)))
+def test_every_comparison_is_a_page_without_an_element_of_a_strangers(comparison: Comparison) -> None:
+    with patch("heaptrail.reports.page.plotly_script", return_value="'plotly'"):
+        page = Page(difference_html(comparison))
+
+    assert set(page.tags) <= KNOWN_TAGS
+    assert all(character.isprintable() or character in "\n\u00a0" for character in page.text)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
