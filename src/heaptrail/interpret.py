@@ -127,7 +127,7 @@ def interpret_stream(captures: Sequence[Path], reading: ReadOptions, interpretat
     """
     symbolizer = _symbolizer(interpretation)
     stream, infos = load_stream(captures, reading.cycle_pattern, reading.limits)
-    settings = interpretation.terms.settings(None)
+    settings = interpretation.terms.settings(next((c.settings for c in infos if c.settings), None))
     return diagnose_stream(
         stream,
         infos,
@@ -135,8 +135,18 @@ def interpret_stream(captures: Sequence[Path], reading: ReadOptions, interpretat
         settings,
         versions={"heaptrail": __version__, "python": platform.python_version()},
         options=_options(reading, interpretation, settings),
+        elf_wire_version=_wire_version(interpretation) if infos[0].dialects == ("heaptrail",) else None,
         allow_mismatch=interpretation.allow_mismatch,
     )
+
+
+def _wire_version(interpretation: Interpretation) -> str | None:
+    """What the ELF says of the event streams that its program writes; None where it writes none."""
+    if interpretation.elf is None:
+        return None
+    from heaptrail.symbols.elf import open_image  # noqa: PLC0415 - a run without an ELF must not pay for it
+
+    return open_image(interpretation.elf).text_at("ht_wire_version")
 
 
 def _symbolizer(interpretation: Interpretation) -> Symbolizer:

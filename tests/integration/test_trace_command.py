@@ -92,6 +92,20 @@ def test_the_elf_of_another_build_is_refused(built: Path, tmp_path: Path) -> Non
     assert b"was recorded with build" in ended.stderr
 
 
+def test_an_elf_that_writes_streams_of_another_version_is_refused(built: Path, tmp_path: Path) -> None:
+    stream = played(built, "rtplayer", tmp_path / "leaky.bin")
+    later = tmp_path / "later"
+    later.write_bytes((built / "rtplayer").read_bytes().replace(b"heaptrail.wire/1\0", b"heaptrail.wire/9\0"))
+
+    refused = trace(stream, "--elf", later)
+    allowed = trace(stream, "--elf", later, "--allow-mismatch")
+
+    assert refused.returncode == 2
+    assert b"later writes event streams of version '9' (its symbol ht_wire_version)" in refused.stderr
+    assert b"this is one of version 1" in refused.stderr
+    assert (allowed.returncode, b"ht_wire_version" in allowed.stdout) == (1, True)
+
+
 def test_a_file_that_is_no_stream_is_one_sentence(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text("c906>free\n")

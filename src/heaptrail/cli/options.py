@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from heaptrail.errors import UsageError
 
 Elf = Annotated[
     Path | None,
@@ -89,6 +92,18 @@ Suppressions = Annotated[
         show_default=False,
     ),
 ]
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of `--for`: from `90s`, `30m`, `10h`, `3d`.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*(s|min|m|h|d)\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"--for {text!r} is no length of time", try_this="90s, 30m, 10h or 3d")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
 def names(given: str | None) -> tuple[str, ...]:

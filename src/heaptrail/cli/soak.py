@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 import uuid
@@ -99,7 +98,7 @@ def soak_command(
     earlier = _earlier(baseline)
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     run = _Run(workload, claim, capture, interpretation, part_bytes=int(part_mb * (1 << 20)))
-    outcome = run.go(longest_s=_seconds(longest), resume=resume, traced=tracer)
+    outcome = run.go(longest_s=options.seconds_of(longest), resume=resume, traced=tracer)
     if outcome.error is not None and run.forget_if_empty():
         raise outcome.error
     _tell(outcome, capture)
@@ -210,16 +209,6 @@ def _terms(workload: Workload, confidence: float | None, largest_single_loss: in
     if largest_single_loss is not None:
         settings = msgspec.structs.replace(settings, largest_single_loss_bytes=largest_single_loss)
     return settings
-
-
-def _seconds(text: str) -> float:
-    """From `90s`, `30m`, `10h`, `3d`."""
-    from heaptrail.errors import UsageError
-
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*(s|min|m|h|d)\s*", text)
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(f"--for {text!r} is no length of time", try_this="90s, 30m, 10h or 3d")
-    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
 def _news(text: str) -> None:

@@ -14,11 +14,13 @@ from heaptrail.diagnose.belonging import check_stacks
 from heaptrail.diagnose.callers import Checked
 from heaptrail.diagnose.findings import findings_of
 from heaptrail.diagnose.sentences import base_name, headline
+from heaptrail.errors import EvidenceError
 from heaptrail.model.evidence import CaptureInfo, Evidence
 from heaptrail.model.report import Provenance, Report, ReportProblem
 from heaptrail.symbols import NoSymbols
 from heaptrail.symbols.wrappers import name_site
 from heaptrail.units import format_address, plural
+from heaptrail.wire.format import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from heaptrail.model.verdict import JudgeSettings, SiteVerdict
     from heaptrail.symbols import Symbolizer
 
+_WIRE = "heaptrail.wire/"
+
 
 def diagnose_stream(
     stream: Stream,
@@ -38,6 +42,7 @@ def diagnose_stream(
     *,
     versions: Mapping[str, str],
     options: Mapping[str, str],
+    elf_wire_version: str | None = None,
     allow_mismatch: bool = False,
 ) -> Report:
     """The report on one stream.
@@ -49,13 +54,17 @@ def diagnose_stream(
         settings: The user's terms for a verdict.
         versions: Programs and their versions.
         options: The options that shaped this report.
+        elf_wire_version: What the ELF says of the streams that its program writes (`heaptrail.wire/1`), or None.
         allow_mismatch: Use an ELF of another build all the same; the report then warns.
 
     Raises:
-        EvidenceError: The ELF is another build's and `allow_mismatch` is False.
+        EvidenceError: The ELF is another build's, or writes streams of another version, and `allow_mismatch` is False.
     """
     stacks = [stack.frames for stack in stream.stacks.values() if stack.frames]
-    mismatch = check_stacks(captures, stacks, symbolizer, allow_mismatch=allow_mismatch)
+    mismatch = (
+        *_other_version(symbolizer, elf_wire_version, allow_mismatch=allow_mismatch),
+        *check_stacks(captures, stacks, symbolizer, allow_mismatch=allow_mismatch),
+    )
     checked = Checked(symbolizer if not any(each.what == "elf_mismatch" for each in mismatch) else NoSymbols())
     stream = checked.stream(stream)
     histories = judge_histories(stream, settings)
@@ -84,6 +93,20 @@ def diagnose_stream(
         cycles=histories.cycles,
         provenance=Provenance(captures=captures, elf=symbolizer.image, versions=dict(versions), options=dict(options)),
     )
+
+
+def _other_version(
+    symbolizer: Symbolizer, wire_version: str | None, *, allow_mismatch: bool
+) -> tuple[ReportProblem, ...]:
+    if symbolizer.image is None or wire_version is None or wire_version == f"{_WIRE}{VERSION}":
+        return ()
+    sentence = (
+        f"{symbolizer.image.name} writes event streams of version {wire_version.removeprefix(_WIRE)[:20]!r} "
+        f"(its symbol ht_wire_version), and this is one of version {VERSION}"
+    )
+    if not allow_mismatch:
+        raise EvidenceError(sentence, try_this="the ELF of the very build that ran, or --allow-mismatch")
+    return (ReportProblem(what="elf_mismatch", text=f"{sentence}; its names are used because of --allow-mismatch"),)
 
 
 def _cause(site: SiteVerdict, freers: tuple[Freer, ...], symbolizer: Symbolizer) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from heaptrail.clock import Clock
     from heaptrail.parts import Recorder
     from heaptrail.procedures.workload import Step, Workload
-    from heaptrail.transports import Transport
+    from heaptrail.transports import Line
 
 QUIET_S = 0.2
 """A line with nothing on it for this long has settled: 2,300 characters at 115,200 baud."""
@@ -77,7 +77,7 @@ class Console:
         watch_boots: Whether a boot raises `Rebooted`.
     """
 
-    def __init__(self, transport: Transport, capture: Recorder, clock: Clock, workload: Workload) -> None:
+    def __init__(self, transport: Line, capture: Recorder, clock: Clock, workload: Workload) -> None:
         self._transport = transport
         self._capture: Recorder | None = capture
         self._clock = clock

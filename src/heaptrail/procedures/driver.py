@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from heaptrail.dialects import ConsoleCommands
     from heaptrail.parts import Recorder
     from heaptrail.procedures.workload import Step, Workload
-    from heaptrail.transports import Transport
+    from heaptrail.transports import Line
 
 _AFTER_OUT_OF_MEMORY_S = 3.0
 """After an allocation failed the workload gets three times its slowest round to end another, and this at least."""
@@ -52,7 +52,7 @@ class Driver:
         self,
         workload: Workload,
         commands: ConsoleCommands,
-        transport: Transport,
+        transport: Line,
         capture: Recorder,
         *,
         clock: Clock,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from heaptrail.dialects import ConsoleCommands
     from heaptrail.parts import Recorder
     from heaptrail.procedures.workload import Workload
-    from heaptrail.transports import Transport
+    from heaptrail.transports import Line
 
 Phase = Literal["connect", "start", "warm-up", "measure", "trace", "stop", "collect", "done"]
 
@@ -77,7 +77,7 @@ class HuntOutcome(msgspec.Struct, frozen=True, kw_only=True):
 def hunt(
     workload: Workload,
     commands: ConsoleCommands,
-    transport: Transport,
+    transport: Line,
     capture: Recorder,
     *,
     clock: Clock,
@@ -96,7 +96,7 @@ def hunt(
     Returns:
         How it ended. Errors and Ctrl-C are part of it and are not raised, since what was recorded until then counts.
     """
-    run = _Hunt(workload, commands, transport, capture, clock=clock, progress=progress)
+    run = Hunt(workload, commands, transport, capture, clock=clock, progress=progress)
     try:
         run.go()
     finally:
@@ -105,12 +105,14 @@ def hunt(
     return run.outcome()
 
 
-class _Hunt(Driver):
+class Hunt(Driver):
+    """One hunt; `heaptrail.procedures.tracing` goes through phases of its own in the same frame."""
+
     def __init__(
         self,
         workload: Workload,
         commands: ConsoleCommands,
-        transport: Transport,
+        transport: Line,
         capture: Recorder,
         *,
         clock: Clock,
@@ -124,6 +126,7 @@ class _Hunt(Driver):
         self._out_of_memory: str | None = None
 
     def outcome(self) -> HuntOutcome:
+        """How it ended."""
         return HuntOutcome(
             phase=self._phase,
             interrupted=self._interrupted,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from heaptrail.capture import looks_like_capture, read_capture
 from heaptrail.errors import FormatError, UsageError
 from heaptrail.limits import DEFAULT_LIMITS, Limits
 from heaptrail.model.evidence import CaptureInfo
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from heaptrail.capture import CaptureHeader
     from heaptrail.model.observations import AnyObservation
     from heaptrail.model.stream import Stream
     from heaptrail.reading.opening import Opened
@@ -85,7 +89,7 @@ def load_stream(
     """The stream of a recording of either kind, and the files that it came from.
 
     Args:
-        paths: One file of the agent's, or SystemView's, one for each core.
+        paths: One file of the agent's (the bytes alone, or a capture with them), or SystemView's, one for each core.
         cycle_mark: What ends a cycle in a SystemView recording; the agent's stream carries its own marks.
         limits: Bounds on what the input may cost.
 
@@ -105,16 +109,35 @@ def load_stream(
         )
     with open_input(paths[0]) as opened:
         decoder = Decoder()
-        while piece := opened.stream.read1(_PIECE_BYTES):
-            decoder.feed(piece)
+        header = _decode(opened, decoder, limits)
         name = opened.name
     stream = decoder.stream()
     if stream.counts.frames == 0:
         raise FormatError(
             f"{name} holds no frame of an event stream (version {VERSION}) in {stream.counts.bytes_read:,} bytes",
-            try_this="the bytes that ht_stream_take gave, unchanged; `heaptrail read` is for console logs",
+            try_this="what `heaptrail trace --console` recorded, or the bytes that ht_stream_take gave, unchanged; "
+            "`heaptrail read` is for console logs",
         )
-    return stream, (_info(name, stream.counts.bytes_read, "heaptrail", stream.build_id),)
+    info = _info(name, stream.counts.bytes_read, "heaptrail", stream.build_id)
+    if header is not None:
+        build_id = stream.build_id or header.build_id
+        info = msgspec.structs.replace(
+            info, settings=header.judge, started_unix_s=header.started_unix_s, build_id=build_id
+        )
+    return stream, (info,)
+
+
+def _decode(opened: Opened, decoder: Decoder, limits: Limits) -> CaptureHeader | None:
+    """Feed it the bytes of a file, or those that the device sent into a capture, whose header is returned."""
+    if not looks_like_capture(opened.head):
+        while piece := opened.stream.read1(_PIECE_BYTES):
+            decoder.feed(piece)
+        return None
+    header, events = read_capture(opened.stream, limits, name=opened.name)
+    for event in events:
+        if event.kind == "o":
+            decoder.feed(event.data)
+    return header
 
 
 def _info(name: str, size: int, dialect: str, build_id: str | None = None) -> CaptureInfo:

@@ -27,7 +27,7 @@ from heaptrail.symbols.elftables import (
     read_tables,
 )
 from heaptrail.symbols.linetable import LineRow, read_line_rows, read_tail_calls
-from heaptrail.symbols.symtab import SymbolTable, parse_symbols
+from heaptrail.symbols.symtab import SymbolTable, find_object, parse_symbols
 from heaptrail.units import format_bytes
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _NOT_LINKED = {1: "an object file, not linked", 4: "a core dump, not a program"}
 _FAR = 1 << 65  # sorts behind every address
 _TELL_BUILDS_APART = (".debug_line", ".zdebug_line", ".strtab")
 _CHUNK = 1 << 20
+_TEXT_BYTES = 256
 _BUILD_ID_IS_A_HASH = 16  # bytes; a shorter one was given by hand and may be the same for different builds
 
 
@@ -144,6 +145,18 @@ class ElfImage:
                         executable=self.is_executable,
                     )
         return SymbolTable((), b"")
+
+    def text_at(self, symbol: str) -> str | None:
+        """The string that a constant of the program holds, up to its zero; None where there is no such symbol."""
+        for table in self._tables.sections:
+            if table.type == SHT_SYMTAB and table.link < len(self._tables.sections):
+                names = self._section_bytes(self._tables.sections[table.link])
+                where = find_object(self._section_bytes(table), names, symbol, bits=self.bits, order=self._tables.order)
+                for section in self.sections if where is not None else ():
+                    if where is not None and section.address <= where < section.end:
+                        data = self._section_bytes(section)[where - section.address :][:_TEXT_BYTES]
+                        return data.partition(b"\0")[0].decode("utf-8", "replace")
+        return None
 
     def is_executable(self, address: int) -> bool:
         """Whether `address` lies in a section that holds code."""

@@ -6,6 +6,7 @@ symbol table costs milliseconds.
 
 from __future__ import annotations
 
+import re
 import struct
 from bisect import bisect_right
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC = 0, 2, 10
+_STT_NOTYPE, _STT_OBJECT, _STT_FUNC, _STT_GNU_IFUNC = 0, 1, 2, 10
 _NAME_BYTES = 4_096  # longer than any mangled name met; a table without a NUL must not become one name
 
 
@@ -120,3 +121,16 @@ def parse_symbols(
                 arm_mode.add(value)
     found.sort()
     return SymbolTable(tuple(found), names, frozenset(arm_mode))
+
+
+def find_object(table: bytes, names: bytes, name: str, *, bits: int, order: str) -> int | None:
+    """The address of the variable or constant of this name, None where the table has none."""
+    entry = struct.Struct(order + ("IBBHQQ" if bits == 64 else "IIIBBH"))
+    places = {match.start() for match in re.finditer(re.escape(name.encode() + b"\0"), names)}
+    for row in entry.iter_unpack(memoryview(table)[: len(table) // entry.size * entry.size]):
+        name_at, info, section, value = (
+            (row[0], row[1], row[3], row[4]) if bits == 64 else (row[0], row[3], row[5], row[1])
+        )
+        if name_at in places and section and info & 0xF == _STT_OBJECT:
+            return int(value)
+    return None

@@ -14,13 +14,8 @@ REGISTRY: dict[str, str] = {
 }
 
 
-class Transport(Protocol):
-    """A console's two directions. Made from a target string by `from_target`; opened once, closed always."""
-
-    @classmethod
-    def from_target(cls, target: str, *, baud: int) -> Transport:
-        """A closed transport for a target such as `/dev/ttyUSB0`, `socket://host:port` or `exec:./program args`."""
-        ...
+class Line(Protocol):
+    """A console's two directions. Opened once, closed always."""
 
     def open(self) -> None:
         """Connect. Raises `TargetError` with what was found."""
@@ -40,6 +35,15 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let go of the console; never raises, may be called twice."""
+        ...
+
+
+class Transport(Line, Protocol):
+    """A line that is made from a target string."""
+
+    @classmethod
+    def from_target(cls, target: str, *, baud: int) -> Transport:
+        """A closed transport for a target such as `/dev/ttyUSB0`, `socket://host:port` or `exec:./program args`."""
         ...
 
 

@@ -109,6 +109,11 @@ class Device:
         )
 
     def do_memleak(self, words: list[str]) -> None:
+        if words[:1] == ["stream"] and self.options.wire:
+            self.show(
+                f"heaptrail: stream {'on' if words == ['stream'] else 'off'} wire={self.options.wire} agent=9.9\n"
+            )
+            return
         if words == ["1"]:
             self.tracing, self.traced_from = True, self.round
             return
@@ -189,6 +194,7 @@ def main() -> None:
     parser.add_argument("--no-echo", dest="echo", action="store_false")
     parser.add_argument("--chatter", action="store_true", help="another task prints all the time")
     parser.add_argument("--nuttx", action="store_true", help="speak as NuttX, whose allocator always records")
+    parser.add_argument("--wire", type=int, default=0, help="answer `memleak stream` with this version of the stream")
     parser.add_argument("--bursts", action="store_true", help="three rounds end at once")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds for each character")
     parser.add_argument("--round-s", type=float, default=0.01)
