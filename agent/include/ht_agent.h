@@ -107,6 +107,7 @@ typedef struct {
     uint32_t sequence;          /* its number among all allocations since ht_start, from 1; wraps */
     uint32_t age;               /* allocations that came after it */
     uint32_t site;
+    uint32_t stack;             /* for ht_get_stack: where it was allocated; 0: none */
     uint32_t thread_number;     /* for ht_get_thread */
     uint32_t thread_id;         /* the port's number of the task, or one of ht_port.h's two */
     char thread[HT_NAME_BYTES]; /* as it was called when first seen; the task may be gone */
@@ -151,7 +152,8 @@ typedef struct {
     ht_stack_copy stack;        /* where it allocates */
 } ht_site;
 
-/* The site of this number: 0 "other", 1 "no stack", then in order of first sight; false past the last one. */
+/* The site of this number: 0 "other", 1 "no stack", then in order of first sight; false past the last one.
+ * Cost: one pass over the records. */
 bool ht_get_site(uint32_t index, ht_site *out);
 
 typedef enum { HT_DOUBLE_FREE, HT_FREE_NULL } ht_misuse;

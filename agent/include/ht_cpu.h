@@ -10,7 +10,7 @@ static inline uintptr_t ht_cpu_mask(void)
 {
     uintptr_t before;
     __asm__ volatile("csrrci %0, mstatus, 8" : "=r"(before) : : "memory");
-    return before & 8u;
+    return before; /* all of it: to set bits again that are set still does nothing */
 }
 
 static inline void ht_cpu_unmask(uintptr_t before) { __asm__ volatile("csrs mstatus, %0" : : "r"(before) : "memory"); }

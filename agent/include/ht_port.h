@@ -18,7 +18,7 @@
 
 /* Enter and leave the agent's critical section. `lock` returns what `unlock` needs to put things back. It never nests.
  * It is held for a bounded time: a few hash probes on malloc and free, one pass over the records for each printed
- * block, one clearing of the tables when `memleak 1` or `memleak 0` is typed. */
+ * block or site, one clearing of the tables when `memleak 1` or `memleak 0` is typed. */
 #if HT_CPU_LOCK
 #include "ht_cpu.h"
 static inline uintptr_t ht_port_lock(void) { return ht_cpu_mask(); }

@@ -33,29 +33,45 @@ static inline size_t ht_unwind_frames(uintptr_t *pcs, size_t max, const void *fr
     uintptr_t text = (uintptr_t)HT_TEXT_START;
     uintptr_t text_bytes = (uintptr_t)HT_TEXT_END - text;
     uintptr_t here = (uintptr_t)frame;
+    uintptr_t above;
     uintptr_t *out = pcs;
-    if (here >= end) {
+    if (here >= end || max == 0 || ret - text > text_bytes) {
         return 0;
     }
-    /* Stacks grow down: each frame lies above the last one, which bounds the walk even where a word is something else. */
-    for (uintptr_t *full = pcs + max; out != full && ret - text <= text_bytes;) {
-        *out++ = ret;
+    /* Stacks grow down: each frame lies above the last one, which bounds the walk even where a word is something else.
+     * RISC-V: {caller's frame pointer, return address} lie just below a frame; elsewhere at the frame pointer. */
 #if defined(__riscv)
-        uintptr_t above = ((const uintptr_t *)here)[-2]; /* {caller's frame pointer, return address} below the frame */
-        if (above <= here || above > end || above % sizeof above != 0) {
-            break;
-        }
-        ret = ((const uintptr_t *)above)[-1];
+#define HT_SAVED(frame) ((const uintptr_t *)(frame) - 2)
+#define HT_LAST_FRAME end
 #else
-        uintptr_t above = ((const uintptr_t *)here)[0]; /* the same pair at the frame pointer */
-        if (above <= here || above > end - 2 * sizeof above || above % sizeof above != 0) {
-            break;
-        }
-        ret = ((const uintptr_t *)above)[1];
+#define HT_SAVED(frame) ((const uintptr_t *)(frame))
+#define HT_LAST_FRAME (end - 2 * sizeof(uintptr_t))
 #endif
-        here = above;
+#define HT_STEP(here, above)                                                                                    \
+    *out++ = ret;                                                                                               \
+    above = HT_SAVED(here)[0];                                                                                  \
+    if (above <= here || above > HT_LAST_FRAME || above % sizeof above != 0) {                                  \
+        return (size_t)(out - pcs);                                                                             \
+    }                                                                                                           \
+    ret = HT_SAVED(above)[1];                                                                                   \
+    if (ret - text > text_bytes) {                                                                              \
+        return (size_t)(out - pcs);                                                                             \
     }
-    return (size_t)(out - pcs);
+    const uintptr_t *full = pcs + max;
+#ifndef __OPTIMIZE_SIZE__
+    /* Two at a time: the loop's own cost is a quarter of it all. With an odd limit the last one is taken below. */
+    while (out != pcs + (max & ~(size_t)1)) {
+        HT_STEP(here, above)
+        HT_STEP(above, here)
+    }
+#endif
+    for (; out != full; here = above) {
+        HT_STEP(here, above)
+    }
+#undef HT_STEP
+#undef HT_LAST_FRAME
+#undef HT_SAVED
+    return max;
 }
 
 #else

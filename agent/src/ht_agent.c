@@ -19,55 +19,41 @@ static uint8_t overhead_of(size_t requested, size_t block_bytes)
 }
 
 /* The address was handed out again, so a block that we hold there was freed behind our back. */
-static struct ht_record *drop_stale(struct ht_record *record, uint32_t hash)
+static struct ht_record *drop_stale(struct ht_record *record, uintptr_t hash)
 {
     uintptr_t address = record->address;
     struct ht_site_row *site = &ht.sites[record->site];
-    --site->live;
-    site->live_bytes -= record->requested;
+    site->gone = (site->gone + (site->gone != UINT32_MAX >> 1)) & UINT32_MAX >> 1;
+    site->wrapped &= site->recorded-- != 0;
     ht_count(&ht.missed_frees);
     ht_remove(record);
     return ht_seek(address, hash);
 }
 
 /* Whatever we thought of this address is over: another block is there now. The slot where it belongs. */
-HT_INLINE struct ht_record *vacate(uintptr_t address)
+static struct ht_record *vacate(uintptr_t address)
 {
-    uint32_t hash = ht_hash_address(address);
+    uintptr_t hash = ht_hash_address(address);
     struct ht_record *slot = ht_seek(address, hash);
     ht_forget_freed(address, hash);
     return HT_LIKELY(slot->address != address) ? slot : drop_stale(slot, hash);
 }
 
-HT_INLINE void record_malloc(uintptr_t address, size_t requested, size_t block_bytes, const uintptr_t *pcs, size_t depth)
+static void note_first(struct ht_site_row *site, uint32_t birth)
 {
-    uint32_t thread = ht_current_thread();
-    struct ht_record *slot = address != 0 ? vacate(address) : NULL;
-    if (!HT_LIKELY(ht.threads[thread].wanted)) {
-        return;
-    }
-    uint32_t number = ht_site_of(pcs, depth);
-    struct ht_site_row *site = &ht.sites[number];
-    HT_KEEP(site);
-    if (!HT_LIKELY(address != 0)) {
-        ht_count(&site->failed);
-        ht_tap_failed(requested, site->stack, thread);
-        return;
-    }
-    uint32_t birth = ++ht.born;
-    ht_tap_alloc(address, requested, site->stack, thread);
-    if (site->allocs == 0) {
+    if (!site->wrapped && site->gone == 0 && site->unrecorded == 0) {
         site->first_birth = birth;
     }
+}
+
+/* A block that has a record, at a site that is known. */
+HT_INLINE void keep_record(struct ht_record *slot, struct ht_site_row *site, uint32_t number, uint32_t thread,
+                           uintptr_t address, size_t requested, size_t block_bytes)
+{
+    uint32_t birth = ++ht.born;
+    ht_tap_alloc(address, requested, site->stack, thread);
     site->last_birth = birth;
-    ht_count(&site->allocs);
-    if (!HT_LIKELY(ht.live != HT_RECORDS)) {
-        ht_count(&site->unrecorded);
-        return;
-    }
-    ++site->live;
-    site->live_bytes += clip(requested);
-    ht_take(slot);
+    ++site->recorded;
     slot->address = address;
     slot->requested = clip(requested);
     slot->birth = birth;
@@ -76,12 +62,63 @@ HT_INLINE void record_malloc(uintptr_t address, size_t requested, size_t block_b
     slot->overhead = overhead_of(requested, block_bytes);
 }
 
-/* With a filter in force, or on pause, most allocations need no stack. */
+static __attribute__((noinline)) void record_malloc(uintptr_t address, size_t requested, size_t block_bytes,
+                                                    const uintptr_t *pcs, size_t depth, const void *frame)
+{
+    uint32_t thread = ht_current_thread();
+    struct ht_record *slot = address != 0 ? vacate(address) : NULL;
+    if (ht_mode() == HT_FILTERED && !ht.threads[thread].wanted) {
+        return;
+    }
+    uint32_t number = ht_site_of(pcs, depth, frame);
+    struct ht_site_row *site = &ht.sites[number];
+    if (address == 0) {
+        ht_count(&site->failed);
+        ht_tap_failed(requested, site->stack, thread);
+        return;
+    }
+    if (site->recorded == 0) {
+        note_first(site, ht.born + 1);
+    }
+    if (ht.live == HT_RECORDS) {
+        site->last_birth = ++ht.born;
+        ht_tap_alloc(address, requested, site->stack, thread);
+        ht_count(&site->unrecorded);
+        return;
+    }
+    ht_take(slot);
+    keep_record(slot, site, number, thread, address, requested, block_bytes);
+    site->wrapped |= site->recorded == 0;
+}
+
+/* The usual allocation: a task, a stack and a site that are known, a home slot that is free, nothing that runs full. Looked
+ * at in full before anything is changed. */
+HT_INLINE bool malloc_quickly(uintptr_t address, size_t requested, size_t block_bytes, const uintptr_t *pcs, size_t depth,
+                              const void *frame)
+{
+    uint32_t id = ht_port_thread_id();
+    size_t thread = ht.thread_hints[id & (HT_THREAD_HINTS - 1)];
+    uintptr_t hash = ht_hash_address(address);
+    struct ht_record *slot = &ht.records[ht_home_of_hash(hash)];
+    HT_KEEP(slot);
+    const struct ht_stack *stack = &ht.stacks[*ht_stack_hint(pcs, frame)];
+    HT_KEEP(stack);
+    size_t number = stack->site;
+    struct ht_site_row *site = &ht.sites[number];
+    HT_KEEP(site);
+    if (ht.thread_ids[thread] != id || slot->address != 0 || address == 0 || number == 0 || ht.live == HT_RECORDS ||
+        site->recorded + 1u <= 1u || !ht_same_stack(stack, pcs, depth)) {
+        return false;
+    }
+    ht_forget_freed(address, hash);
+    ++ht.live;
+    keep_record(slot, site, (uint32_t)number, (uint32_t)thread, address, requested, block_bytes);
+    return true;
+}
+
+/* With a filter in force most allocations need no stack, on pause none does. */
 static bool stack_needed(unsigned mode)
 {
-    if (mode == HT_ON) {
-        return true;
-    }
     uintptr_t saved = ht_port_lock();
     bool wanted = mode == HT_FILTERED && ht.threads[ht_current_thread()].wanted;
     ht_port_unlock(saved);
@@ -106,11 +143,15 @@ HOOK void ht_on_malloc(void *block, size_t requested, size_t block_bytes)
         return;
     }
     uintptr_t pcs[HT_DEPTH_ROOM];
-    size_t depth = stack_needed(mode) ? CAPTURE(pcs) : 0;
+    pcs[1] = 0;
+    size_t depth = mode == HT_ON || stack_needed(mode) ? CAPTURE(pcs) : 0;
     uintptr_t saved = ht_port_lock();
     mode = ht_mode();
-    if (mode == HT_ON || mode == HT_FILTERED) {
-        record_malloc((uintptr_t)block, requested, block_bytes, pcs, depth);
+    if (HT_FAST && HT_LIKELY(mode == HT_ON &&
+                             malloc_quickly((uintptr_t)block, requested, block_bytes, pcs, depth, FRAME_OF_HOOK()))) {
+        /* done */
+    } else if (mode == HT_ON || mode == HT_FILTERED) {
+        record_malloc((uintptr_t)block, requested, block_bytes, pcs, depth, FRAME_OF_HOOK());
     } else if (mode == HT_PAUSED && block != NULL) {
         (void)vacate((uintptr_t)block);
         ht_count(&ht.while_paused);
@@ -125,7 +166,6 @@ static void move(struct ht_record *old, uintptr_t to, size_t requested, size_t b
     if (to != record.address) {
         ht_remember_freed(record.address, ht_hash_address(record.address), 0);
     }
-    ht.sites[record.site].live_bytes += clip(requested) - record.requested;
     record.address = to;
     record.requested = clip(requested);
     record.overhead = overhead_of(requested, block_bytes);
@@ -142,7 +182,8 @@ HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block
         return;
     }
     uintptr_t pcs[HT_DEPTH_ROOM];
-    size_t depth = stack_needed(mode) ? CAPTURE(pcs) : 0;
+    pcs[1] = 0;
+    size_t depth = mode == HT_ON || stack_needed(mode) ? CAPTURE(pcs) : 0;
     uintptr_t saved = ht_port_lock();
     mode = ht_mode();
     struct ht_record *record = ht_seek((uintptr_t)block, ht_hash_address((uintptr_t)block));
@@ -150,7 +191,7 @@ HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block
         move(record, (uintptr_t)moved, requested, block_bytes);
     } else if (mode == HT_ON || mode == HT_FILTERED) {
         /* Its own block, or one from before tracking that is at this size since now, or a failure. */
-        record_malloc((uintptr_t)moved, requested, block_bytes, pcs, depth);
+        record_malloc((uintptr_t)moved, requested, block_bytes, pcs, depth, FRAME_OF_HOOK());
     }
     ht_port_unlock(saved);
 }
@@ -162,12 +203,12 @@ static void note_freer(uintptr_t address, uint32_t site, uint32_t key, const uin
     uint32_t stack = ht_intern(pcs, depth);
     ht_tap_free(birth, stack);
     (void)birth;
-    uint32_t hash = ht_hash_address(address);
+    uintptr_t hash = ht_hash_address(address);
     if (stack == 0 && depth != 0) {
         ht_count(&ht.free_stacks_dropped);
     }
     ht.sites[site].freed_by = (uint16_t)stack;
-    ht.sites[site].free_key = key;
+    ht.sites[site].free_key = stack != 0 ? key : 0;
     if (ht_was_freed(address, hash)) {
         ht_remember_freed(address, hash, stack);
     }
@@ -178,7 +219,7 @@ enum freeing { DONE, ANEW, MISUSE };
 
 static enum freeing record_free(uintptr_t address, uint32_t key, uint32_t *number, uint32_t *birth)
 {
-    uint32_t hash = ht_hash_address(address);
+    uintptr_t hash = ht_hash_address(address);
     struct ht_record *record = ht_seek(address, hash);
     if (record->address != address) {
         if (ht_was_freed(address, hash)) {
@@ -192,11 +233,8 @@ static enum freeing record_free(uintptr_t address, uint32_t key, uint32_t *numbe
     *birth = record->birth;
     uint32_t age = ht.born - record->birth;
     site->oldest_death = age > site->oldest_death ? age : site->oldest_death;
-    --site->live;
-    site->live_bytes -= record->requested;
-    ht_count(&site->frees);
     ht_remove(record);
-    bool alike = !HT_FREE_STACKS || (site->free_key == key && site->freed_by != 0);
+    bool alike = !HT_FREE_STACKS || site->free_key == key;
     if (alike) {
         ht_tap_free(*birth, site->freed_by);
     }
@@ -236,41 +274,61 @@ static __attribute__((noinline)) void free_slowly(uintptr_t address, uint32_t ke
  * before anything is changed. */
 HT_INLINE bool free_quickly(uintptr_t address, uint32_t key)
 {
-    uint32_t hash = ht_hash_address(address);
+    uintptr_t hash = ht_hash_address(address);
     struct ht_record *record = &ht.records[ht_home_of_hash(hash)];
     HT_KEEP(record);
     struct ht_site_row *site = &ht.sites[record->site];
     HT_KEEP(site);
-    if (record->address != address || record[1].address != 0 || record == &ht.records[HT_SLOTS - 1] ||
-        (HT_FREE_STACKS && (site->free_key != key || site->freed_by == 0)) || address == 0) {
+    uint32_t freed_by = site->freed_by;
+    if (record->address != address || record[1].address != 0 || (HT_FREE_STACKS && site->free_key != key) || address == 0) {
         return false;
     }
     uint32_t age = ht.born - record->birth;
-    if (age > site->oldest_death) {
+    if (!HT_LIKELY(age <= site->oldest_death)) {
         site->oldest_death = age;
     }
-    --site->live;
-    site->live_bytes -= record->requested;
-    ht_count(&site->frees);
-    ht_tap_free(record->birth, site->freed_by);
+    ht_tap_free(record->birth, freed_by);
     record->address = 0;
     --ht.live;
-    ht_remember_freed(address, hash, site->freed_by);
+    ht_remember_freed(address, hash, freed_by);
     return true;
 }
 
+/* What a free looks like from outside: who called the allocator, how deep in the stack. The depth is told by the stack
+ * pointer, since __builtin_frame_address would cost the usual free a frame of its own. */
+static inline uint32_t look_of(const void *caller)
+{
+    uintptr_t depth;
+#if defined(__riscv)
+    __asm__ volatile("slli %0, sp, 11" : "=r"(depth));
+#elif defined(__thumb__)
+    __asm__ volatile("mov %0, sp" : "=r"(depth));
+    depth <<= 11;
+#else
+    depth = (uintptr_t)__builtin_frame_address(0) << 11;
+#endif
+    return (uint32_t)(uintptr_t)caller + (uint32_t)depth;
+}
+
+/* Where the hook returns to, from its frame: __builtin_return_address would be read in each call, used or not. */
+#if defined(__riscv)
+#define RETURN_OF_HOOK() (((const uintptr_t *)__builtin_frame_address(0))[-1])
+#else
+#define RETURN_OF_HOOK() ((uintptr_t)__builtin_return_address(0))
+#endif
+
+/* `ht_stop` does not wait for a free that has begun: it may still be followed, as if it had come just before. */
 HOOK void ht_on_free_by(void *block, const void *caller)
 {
     if (ht_mode() == HT_OFF || (block == NULL && !HT_CHECK_FREE_NULL)) {
         return;
     }
-    const void *frame = FRAME_OF_HOOK();
-    uint32_t key = (uint32_t)(uintptr_t)caller * 5u + (uint32_t)(uintptr_t)frame;
+    uint32_t key = look_of(caller);
     uintptr_t saved = ht_port_lock();
-    bool done = ht_mode() != HT_OFF && free_quickly((uintptr_t)block, key);
+    bool done = HT_FAST && free_quickly((uintptr_t)block, key);
     ht_port_unlock(saved);
-    if (!done) {
-        free_slowly((uintptr_t)block, key, frame, (uintptr_t)__builtin_return_address(0));
+    if (!HT_LIKELY(done)) {
+        free_slowly((uintptr_t)block, key, FRAME_OF_HOOK(), RETURN_OF_HOOK());
         __asm__ volatile(""); /* no tail call: our frame is where the stack is looked at from */
     }
 }
@@ -288,8 +346,8 @@ static void reset(void)
     ht.generation = generation;
     ht.site_count = 2; /* "other" and "no stack" */
     ht_tap_reset();
-    ht.threads[0].id = ~HT_ID_STARTUP - 1u; /* nobody's: a hint of 0 must not find a task that was never seen */
-    ht.threads[HT_THREADS].id = HT_ID_ISR;
+    ht.thread_ids[0] = ~HT_ID_STARTUP - 1u; /* nobody's: a hint of 0 must not find a task that was never seen */
+    ht.thread_ids[HT_THREADS] = HT_ID_ISR;
     ht_copy_name(ht.threads[HT_THREADS].name, "(other)");
 }
 

@@ -148,7 +148,6 @@ static void print_blocks(struct ht_out *out, const struct layout *layout, bool o
     ht_totals totals;
     ht_cursor cursor = {0};
     ht_block block;
-    ht_site site;
     uint32_t number = 0;
     uint32_t bytes = 0;
     ht_get_totals(&totals);
@@ -165,9 +164,7 @@ static void print_blocks(struct ht_out *out, const struct layout *layout, bool o
         ht_text(out, ", thread = ");
         ht_text(out, block.thread);
         ht_end_line(out);
-        if (ht_get_site(block.site, &site)) {
-            print_frames(out, &site.stack, layout->frame);
-        }
+        print_stack(out, block.stack, layout->frame);
     }
     if (number == 0) {
         ht_text(out, on ? "    memleak: no live blocks" : "    memleak: off, nothing is recorded");

@@ -3,6 +3,33 @@
 
 static void add(uint32_t *sum, uint32_t value) { *sum = *sum > UINT32_MAX - value ? UINT32_MAX : *sum + value; }
 
+static uint32_t allocs_of(const struct ht_site_row *site)
+{
+    uint32_t sum = site->wrapped || site->gone == UINT32_MAX >> 1 ? UINT32_MAX : site->recorded;
+    add(&sum, site->gone);
+    add(&sum, site->unrecorded);
+    return sum;
+}
+
+static uint32_t frees_of(const struct ht_site_row *site, uint32_t live)
+{
+    uint32_t frees = site->recorded - live; /* wraps as `recorded` does, `live` blocks later */
+    return site->wrapped && frees <= site->recorded ? UINT32_MAX : frees;
+}
+
+/* One pass over the records. */
+static void sum_up(ht_site *out, uint32_t number)
+{
+    out->live = out->live_bytes = 0;
+    for (uint32_t slot = 0; slot < HT_SLOTS; slot++) {
+        const struct ht_record *record = &ht.records[slot];
+        if (record->address != 0 && record->site == number) {
+            out->live++;
+            out->live_bytes += record->requested;
+        }
+    }
+}
+
 void ht_get_totals(ht_totals *out)
 {
     uintptr_t saved = ht_port_lock();
@@ -26,11 +53,12 @@ void ht_get_totals(ht_totals *out)
         .filters = ht.filter_count,
     };
     for (uint32_t i = 0; i < ht.site_count; i++) {
-        add(&out->allocs, ht.sites[i].allocs);
-        add(&out->frees, ht.sites[i].frees);
+        add(&out->allocs, allocs_of(&ht.sites[i]));
+        add(&out->frees, frees_of(&ht.sites[i], 0));
         add(&out->failed, ht.sites[i].failed);
         add(&out->unrecorded, ht.sites[i].unrecorded);
     }
+    out->frees -= out->frees == UINT32_MAX ? 0 : ht.live;
     ht_port_unlock(saved);
 }
 
@@ -50,7 +78,7 @@ bool ht_get_thread(uint32_t number, uint32_t *id, char name[HT_NAME_BYTES])
     uintptr_t saved = ht_port_lock();
     bool found = number < ht.thread_count || (number == HT_THREADS && ht.thread_count == HT_THREADS);
     if (found) {
-        *id = ht.threads[number].id;
+        *id = ht.thread_ids[number];
         memcpy(name, ht.threads[number].name, HT_NAME_BYTES);
     }
     ht_port_unlock(saved);
@@ -81,8 +109,9 @@ static void copy_block(ht_block *out, const struct ht_record *record)
         .sequence = record->birth,
         .age = ht.born - record->birth,
         .site = record->site,
+        .stack = ht.sites[record->site].stack,
         .thread_number = record->thread,
-        .thread_id = ht.threads[record->thread].id,
+        .thread_id = ht.thread_ids[record->thread],
     };
     memcpy(out->thread, ht.threads[record->thread].name, HT_NAME_BYTES);
 }
@@ -136,10 +165,9 @@ bool ht_get_site(uint32_t index, ht_site *out)
     bool found = index < ht.site_count;
     if (found) {
         const struct ht_site_row *site = &ht.sites[index];
-        out->live = site->live;
-        out->live_bytes = site->live_bytes;
-        out->allocs = site->allocs;
-        out->frees = site->frees;
+        sum_up(out, index);
+        out->allocs = allocs_of(site);
+        out->frees = frees_of(site, out->live);
         out->failed = site->failed;
         out->unrecorded = site->unrecorded;
         out->first_birth = site->first_birth;

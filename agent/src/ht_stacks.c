@@ -5,19 +5,15 @@
  */
 #include "ht_store.h"
 
-static uint32_t hash_of(const uintptr_t *pcs, size_t depth)
+/* Where a stack's number stands in the index, or would. Multiplying by an odd number loses nothing, and the high bits,
+ * which choose the slot, know all lower ones. */
+static uint32_t slot_of(const uintptr_t *pcs, size_t depth)
 {
-    /* Multiplying by an odd number loses nothing, and the high bits, which choose the slot, know all lower ones. */
     uintptr_t hash = (uintptr_t)depth;
-    const uintptr_t *end = pcs + depth;
-    if (depth & 1u) {
-        hash = (hash ^ *pcs++) * (uintptr_t)0x9e3779b97f4a7c15u;
+    for (size_t i = 0; i < depth; i++) {
+        hash = (hash ^ pcs[i]) * (uintptr_t)0x9e3779b97f4a7c15u;
     }
-    for (; pcs != end; pcs += 2) { /* two at a time: the loop's own cost is a quarter of it all */
-        hash = (hash ^ pcs[0]) * (uintptr_t)0x9e3779b97f4a7c15u;
-        hash = (hash ^ pcs[1]) * (uintptr_t)0x9e3779b97f4a7c15u;
-    }
-    return (uint32_t)(hash >> (8 * sizeof hash - 32));
+    return (uint32_t)(((uint64_t)(uint32_t)(hash >> (8 * sizeof hash - 32)) * HT_INDEX_SLOTS) >> 32);
 }
 
 uint32_t ht_intern(const uintptr_t *pcs, size_t depth)
@@ -25,10 +21,9 @@ uint32_t ht_intern(const uintptr_t *pcs, size_t depth)
     if (depth == 0) {
         return 0;
     }
-    uint32_t hash = hash_of(pcs, depth);
-    uint32_t slot = (uint32_t)(((uint64_t)hash * HT_INDEX_SLOTS) >> 32);
+    uint32_t slot = slot_of(pcs, depth);
     while (ht.index[slot] != 0) {
-        if (ht.stacks[ht.index[slot]].hash == hash && ht_same_stack(ht.index[slot], pcs, depth)) {
+        if (ht_same_stack(&ht.stacks[ht.index[slot]], pcs, depth)) {
             return ht.index[slot];
         }
         slot = slot + 1 == HT_INDEX_SLOTS ? 0 : slot + 1;
@@ -37,7 +32,7 @@ uint32_t ht_intern(const uintptr_t *pcs, size_t depth)
         return 0;
     }
     uint32_t number = ++ht.stack_count;
-    ht.stacks[number] = (struct ht_stack){.hash = hash, .first_frame = ht.frame_count, .depth = (uint8_t)depth};
+    ht.stacks[number] = (struct ht_stack){.first_frame = ht.frame_count, .depth = (uint8_t)depth};
     memcpy(&ht.frames[ht.frame_count], pcs, depth * sizeof pcs[0]);
     ht.frame_count += (uint32_t)depth;
     ht.index[slot] = (uint16_t)number;
@@ -80,7 +75,7 @@ static bool name_wanted(const char *name)
 uint32_t ht_find_thread(uint32_t id)
 {
     uint32_t i = 0;
-    while (i < ht.thread_count && ht.threads[i].id != id) {
+    while (i < ht.thread_count && ht.thread_ids[i] != id) {
         i++;
     }
     struct ht_thread *thread = &ht.threads[i]; /* HT_THREADS, the last: "(other)" */
@@ -90,7 +85,7 @@ uint32_t ht_find_thread(uint32_t id)
         ht_copy_name(name, id == HT_ID_ISR ? "ISR" : id == HT_ID_STARTUP ? "(start-up)" : given != NULL ? given : "(null)");
         thread->wanted = name_wanted(name);
         if (i < HT_THREADS) {
-            thread->id = id;
+            ht.thread_ids[i] = id;
             memcpy(thread->name, name, sizeof name);
             ht.thread_count++;
         }
@@ -114,7 +109,7 @@ void ht_report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, s
         }
     }
 #if HT_CHECK_DOUBLE_FREE
-    uint32_t hash = ht_hash_address(address);
+    uintptr_t hash = ht_hash_address(address);
     before = kind == HT_DOUBLE_FREE && ht_was_freed(address, hash) ? ht_freed_slot(hash)->stack : 0;
 #endif
     if (ht.misuse_count < HT_REPORTS) {

@@ -14,7 +14,7 @@ static struct ht_record *next_of(struct ht_record *slot)
 /* Slots between a record's home and where it stands. */
 static uint32_t away(const struct ht_record *slot)
 {
-    uint32_t home = ht_home_of_hash(ht_hash_address(slot->address));
+    uint32_t home = (uint32_t)ht_home_of_hash(ht_hash_address(slot->address));
     uint32_t at = (uint32_t)(slot - ht.records);
     return at >= home ? at - home : at + HT_SLOTS - home;
 }

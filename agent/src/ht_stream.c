@@ -33,7 +33,7 @@ static size_t stack_of(void *context, uint32_t number, uintptr_t *pcs, size_t ma
 static const char *task_of(void *context, uint8_t number, uint32_t *id)
 {
     (void)context;
-    *id = ht.threads[number <= HT_THREADS ? number : HT_THREADS].id;
+    *id = ht.thread_ids[number <= HT_THREADS ? number : HT_THREADS];
     return number <= HT_THREADS ? ht.threads[number].name : NULL;
 }
 

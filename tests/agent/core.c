@@ -336,12 +336,35 @@ static void births_may_wrap_and_the_order_holds(void)
 static void counters_stop_at_their_greatest_value(void)
 {
     alloc(0x1000, 1);
-    ht.sites[2].allocs = UINT32_MAX - 1;
+    ht.sites[2].recorded = UINT32_MAX - 1;
     ht.unknown_frees = UINT32_MAX;
     alloc(0x2000, 1);
     alloc(0x3000, 1);
     ht_on_free(at(0x9000));
     CHECK(site(2).allocs == UINT32_MAX && totals().unknown_frees == UINT32_MAX);
+}
+
+/* A site's frees are what it recorded less what is live: also beyond 2^32. */
+static void frees_are_right_when_a_site_wraps(void)
+{
+    alloc(0x1000, 1);
+    ht.sites[2].recorded = UINT32_MAX; /* one live, UINT32_MAX - 1 freed */
+    CHECK(site(2).frees == UINT32_MAX - 1 && site(2).first_birth == 1);
+    alloc(0x2000, 1);
+    CHECK(site(2).allocs == UINT32_MAX && site(2).live == 2 && site(2).frees == UINT32_MAX - 1);
+    ht_on_free(at(0x1000));
+    ht_on_free(at(0x2000));
+    CHECK(site(2).frees == UINT32_MAX && totals().frees == UINT32_MAX && site(2).first_birth == 1);
+}
+
+/* A block whose free had no hook was allocated, and not freed. */
+static void a_missed_free_is_no_free(void)
+{
+    alloc(0x1000, 1);
+    alloc(0x1000, 1);
+    alloc(0x1000, 1);
+    ht_on_free(at(0x1000));
+    CHECK(site(2).allocs == 3 && site(2).frees == 1 && site(2).first_birth == 1 && totals().missed_frees == 2);
 }
 
 static void a_full_stack_table_counts_under_other(void)
@@ -783,6 +806,8 @@ int main(int argc, char *argv[])
         TEST(an_unrecorded_block_at_a_freed_address_is_no_double_free),
         TEST(births_may_wrap_and_the_order_holds),
         TEST(counters_stop_at_their_greatest_value),
+        TEST(frees_are_right_when_a_site_wraps),
+        TEST(a_missed_free_is_no_free),
         TEST(a_full_stack_table_counts_under_other),
         TEST(full_room_for_frames_counts_under_other_too),
         TEST(stacks_that_differ_in_depth_alone_are_two_sites),

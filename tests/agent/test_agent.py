@@ -44,9 +44,10 @@ def build(target: Path, *arguments: str | Path) -> Path:
     return target
 
 
-@pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("core") / "core", *MEMORY, HERE / "core.c")
+@pytest.fixture(scope="module", params=["-O1", "-Os"], ids=["fast", "small"])
+def core(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where size is asked for, the usual cases have no code of their own (HT_FAST)."""
+    return build(tmp_path_factory.mktemp("core") / "core", request.param, *MEMORY, HERE / "core.c")
 
 
 @pytest.fixture(scope="module", params=[MEMORY, THREADS], ids=["memory", "threads"])
