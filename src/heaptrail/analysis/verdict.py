@@ -246,13 +246,16 @@ def _about_sites(blocks: BlockView) -> list[str]:
 
 def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Outcome:
     if blocks is None:
-        text = "No heap reading and no dump of live blocks was found: there is nothing to judge."
+        text = "No reading of free memory and no dump of live blocks was found: there is nothing to judge."
         return _Outcome("inconclusive", (text, "Check the dialect, or record `free` once per cycle."))
     growing = blocks.of_class(*GROWING)
     if growing:
         rate = blocks.growing
         loss = Loss(rate.low, rate.estimate, rate.high, blocks.found.unit, rate.speeding) if rate is not None else None
-        lines = [*reasons.growing_sites(growing), "No heap reading was found, so that the books cannot be balanced."]
+        lines = [
+            *reasons.growing_sites(growing),
+            "No reading of free memory was found, so that the books cannot be balanced.",
+        ]
         held = blocks.of_class("held_until_teardown")
         if held:
             lines.append(reasons.held(held, len(growing)))
@@ -268,7 +271,7 @@ def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Out
     if bound is not None and tolerance is not None and bound.bytes_per_cycle < tolerance:
         text = reasons.no_leak(bound, blocks.window.now, tolerance, traced=True)
         return _Outcome("no_leak", (text,), bound=bound)
-    lines = ["No heap reading was found: the loss of the heap as a whole is unknown.", *_about_sites(blocks)]
+    lines = ["No reading of free memory was found: the loss of the heap as a whole is unknown.", *_about_sites(blocks)]
     if bound is not None and tolerance is not None:
         needed = cycles_needed(
             tolerance, settings.largest_single_loss_bytes, settings.confidence, blocks.arriving, blocks.window.now

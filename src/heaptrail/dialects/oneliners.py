@@ -61,6 +61,11 @@ _LARGEST = re.compile(rf"(?<![a-z])(?:largest|biggest|max)[ _](?:free[ _])?block
 _BESIDE = re.compile(
     r"(?<![a-z])(?:(?P<low>min(?:imum)?)|largest|biggest)\s*[:=]\s*(?P<value>\d{1,10})(?![\d_a-z]|[.,]\d)(?!\s*[km%])"
 )
+_BARE_KIND = re.compile(
+    rf"^\W{{0,8}}free (?P<kind>{_KIND}) (?P<free>\d{{3,10}})(?![\w.,%]| ?[kmu%])"
+    r"(?: (?:biggest|largest) block (?P<largest>\d{1,10})\b)?"
+)
+"""`Free internal 42476 biggest block 23552`, without a colon: only where the line begins with it."""
 _OTHER_MOMENT = re.compile(
     r"(?:max(?:imum)?|initial|first|previous|prev|last|low(?:est)?|peak|old|avg|average|expected|required|needed"
     r"|critical)[ _]$"
@@ -148,6 +153,10 @@ class OneLiners:
             kind = match["kind1"] or match["kind2"] or match["kind3"] or (prefix if prefix in _KINDS else None)
             figures = heaps.setdefault(kind, {})
             figures.setdefault("min" if match["low"] or match["console"] else "free", int(match["value"]))
+        if (match := _BARE_KIND.match(text)) is not None:
+            heaps.setdefault(match["kind"], {})["free"] = int(match["free"])
+            if match["largest"]:
+                heaps[match["kind"]]["largest"] = int(match["largest"])
         largest = _LARGEST.search(text) if heaps or self._seen else None
         if largest is not None and len(heaps) < 2:
             heap = next(iter(heaps), largest["kind2"])
