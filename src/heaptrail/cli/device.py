@@ -37,32 +37,38 @@ def interpretation_of(workload: Workload, *, allow_mismatch: bool) -> Interpreta
     )
 
 
-def header_and_commands(workload: Workload, interpretation: Interpretation) -> tuple[CaptureHeader, ConsoleCommands]:
-    """The head of a capture of this workload, and what to type on its console.
-
-    `auto` types the commands of Tina and of our own agent (`free`, `memleak`) and leaves it to reading which system
-    answered.
+def header_and_commands(
+    workload: Workload, interpretation: Interpretation
+) -> tuple[CaptureHeader, ConsoleCommands | None]:
+    """The head of a capture of this workload, and what to type on its console; None where that must be asked of it.
 
     Raises:
         UsageError: The dialect is unknown, or its console has no commands.
     """
-    from heaptrail.dialects import REGISTRY
+    from heaptrail.dialects import REGISTRY, ConsoleCommands
     from heaptrail.errors import UsageError
     from heaptrail.procedures.target import capture_header
     from heaptrail.registry import resolve
 
-    name = "tina" if workload.target.dialect == "auto" else workload.target.dialect
-    dialect = resolve(REGISTRY, name, kind="dialect")
+    name = workload.target.dialect
     build_id = None
     if interpretation.elf is not None:
         from heaptrail.symbols.lines import open_symbolizer
 
         build_id = open_symbolizer(interpretation.elf).image.build_id
-    commands: ConsoleCommands | None = dialect.commands  # type: ignore[attr-defined]  # the registry's promise
-    if commands is None:
+    commands: ConsoleCommands | None = None
+    if name != "auto":
+        dialect = resolve(REGISTRY, name, kind="dialect")
+        commands = dialect.commands  # type: ignore[attr-defined]  # the registry's promise
+    own = workload.target.commands
+    if own is not None:
+        needs = None if commands is None else commands.needs
+        commands = ConsoleCommands(sample=own.sample, arm=own.arm, peek=own.peek, collect=own.collect, needs=needs)
+    if commands is None and name != "auto":
         raise UsageError(
             f"the dialect {name} has no console commands to hunt with",
-            try_this="record the console with any terminal program, and give the log to heaptrail read",
+            try_this="name the firmware's own in [target.commands], or record the console with any terminal program "
+            "and give the log to heaptrail read",
         )
     header = capture_header(workload, dialect=workload.target.dialect, build_id=build_id, started_unix_s=time.time())
     return header, commands

@@ -52,6 +52,8 @@ def watch_command(
     from heaptrail.cli.device import header_and_commands, interpretation_of, overridden
     from heaptrail.cli.recording import recording, resumption_of
     from heaptrail.clock import SystemClock
+    from heaptrail.dialects import ConsoleCommands
+    from heaptrail.dialects.tina import Tina
     from heaptrail.interpret import interpret
     from heaptrail.parts import parts_of
     from heaptrail.procedures.target import transport_for
@@ -62,7 +64,8 @@ def watch_command(
     app = _screen()
     workload = overridden(load_workload(workload_file), console, elf)
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
-    header, commands = header_and_commands(workload, interpretation)
+    header, asked = header_and_commands(workload, interpretation)
+    commands = asked or Tina.commands or ConsoleCommands()  # nothing is typed before a key is pressed, not even help
 
     def judge() -> Report:
         return interpret(list(parts_of(capture).values()), ReadOptions(), interpretation)

@@ -63,12 +63,26 @@ class ConsoleCommands(msgspec.Struct, frozen=True, kw_only=True):
         arm: Starts recording allocations.
         peek: Prints the live blocks and goes on recording.
         collect: Prints the live blocks and stops recording.
+        moment: Prints a number that grows with every allocation.
+        moment_pattern: Regular expression of the line that holds it; group 1 is the number.
+        since: Prints the blocks allocated from `{moment}` on; typed instead of `peek` and `collect` where one is known.
+        tasks: Prints the tasks, so that blocks have names for owners and owners that have ended are seen.
+        prompt: Regular expression of the whole usual prompt.
+        help: Regular expression of a line in the answer to `help`.
+        needs: What listing blocks takes in the firmware, for a console that does not know the command.
     """
 
     sample: str | None = None
     arm: str | None = None
     peek: str | None = None
     collect: str | None = None
+    moment: str | None = None
+    moment_pattern: str | None = None
+    since: str | None = None
+    tasks: str | None = None
+    prompt: str | None = None
+    help: str | None = None
+    needs: str | None = None
 
 
 class Run(NamedTuple):

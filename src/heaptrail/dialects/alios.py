@@ -71,7 +71,7 @@ class AliOs:
     )
     cannot_tell: ClassVar[str] = "owners of single blocks, frees as they happen"
     commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
-        sample="dumpsys mm", peek="dumpsys mm_info", collect="dumpsys mm_info"
+        sample="dumpsys mm", peek="dumpsys mm_info", collect="dumpsys mm_info", help=r"=+ ?Build-in Commands ?=+"
     )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"[HEAP]",

@@ -88,7 +88,7 @@ class Flipper:
         "Free, smallest-ever and largest free bytes; bytes that an application's thread did not free."
     )
     cannot_tell: ClassVar[str] = "Single blocks and where they were allocated."
-    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(sample="free")
+    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(sample="free", prompt=r">:")
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"Free heap size: ",
         b"Total heap size: ",

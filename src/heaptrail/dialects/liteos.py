@@ -49,7 +49,9 @@ class LiteOs:
     firmware_options: ClassVar[str] = "LOSCFG_MEM_LEAKCHECK, LOSCFG_MEM_RECORD_LR_CNT 3, LOSCFG_MEM_WATERLINE"
     tells: ClassVar[str] = "heap totals, tasks with heap bytes, used nodes with up to three return addresses"
     cannot_tell: ClassVar[str] = "owners of nodes, sizes in LiteOS-A's newer listing, whether a listing is whole"
-    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(sample="free")
+    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
+        sample="free", prompt=r"(?:OHOS|Huawei LiteOS|LiteOS) ?(?:[:/]\S*)? ?[#$]", help=r"\*+ ?shell commands: ?\*+"
+    )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"LR[0]",
         b"pool addr",

@@ -153,10 +153,11 @@ class OneLiners:
             kind = match["kind1"] or match["kind2"] or match["kind3"] or (prefix if prefix in _KINDS else None)
             figures = heaps.setdefault(kind, {})
             figures.setdefault("min" if match["low"] or match["console"] else "free", int(match["value"]))
-        if (match := _BARE_KIND.match(text)) is not None:
-            heaps.setdefault(match["kind"], {})["free"] = int(match["free"])
-            if match["largest"]:
-                heaps[match["kind"]]["largest"] = int(match["largest"])
+        bare = _BARE_KIND.match(text)
+        if bare is not None:
+            heaps.setdefault(bare["kind"], {})["free"] = int(bare["free"])
+            if bare["largest"]:
+                heaps[bare["kind"]]["largest"] = int(bare["largest"])
         largest = _LARGEST.search(text) if heaps or self._seen else None
         if largest is not None and len(heaps) < 2:
             heap = next(iter(heaps), largest["kind2"])

@@ -75,7 +75,7 @@ class TizenRt:
     tells: ClassVar[str] = "heap totals, threads with heap bytes, live nodes with owner, blocks that nothing refers to"
     cannot_tell: ClassVar[str] = "more than one frame, where an app's code lies before it is rebased"
     commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
-        sample="heapinfo", peek="heapinfo -a", collect="heapinfo -a"
+        sample="heapinfo", peek="heapinfo -a", collect="heapinfo -a", prompt=r"TASH>>", help=r"TASH command list"
     )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"Heap Usages",

@@ -75,6 +75,7 @@ class Console:
     Attributes:
         lines: What came, as lines.
         watch_boots: Whether a boot raises `Rebooted`.
+        prompt_shown: The prompt as it stood there when it was found; empty where it was not seen alone on its line.
     """
 
     def __init__(self, transport: Line, capture: Recorder, clock: Clock, workload: Workload) -> None:
@@ -88,6 +89,7 @@ class Console:
         self._last_data_s = clock.monotonic()
         self.lines = LineWatcher(cycle_mark=workload.workload.cycle_mark, boot_mark=workload.workload.boot_mark)
         self.watch_boots = False
+        self.prompt_shown = ""
 
     # --- bytes
 
@@ -173,7 +175,8 @@ class Console:
             if self._prompt is None and self.at_prompt():
                 self.settle(_PART_OF_A_LINE_S, NUDGE_EVERY_S)  # the beginning of a longer line may look like a prompt
             if self.at_prompt() or self._prompt_line_since(number):
-                self._prompt = self._prompt or re.compile(re.escape(self._shown_prompt(number)))
+                self.prompt_shown = self._shown_prompt(number)
+                self._prompt = self._prompt or re.compile(re.escape(self.prompt_shown))
                 self.watch_boots = True
                 return
             if deadline.expired:
@@ -241,7 +244,7 @@ class Console:
 
     def _shown_prompt(self, number: int) -> str:
         shown = [line.strip() for line in (*self.lines.since(number), self.lines.partial)]
-        return next(text for text in reversed(shown) if _ANY_PROMPT.fullmatch(text))
+        return next((text for text in reversed(shown) if (self._prompt or _ANY_PROMPT).fullmatch(text)), "")
 
     # --- steps of a workload
 

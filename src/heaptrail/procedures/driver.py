@@ -1,7 +1,7 @@
 """The moves that every procedure on a device is made of: start, one round, a reading, a listing, stop.
 
 They are driven by `heaptrail.procedures.hunt` and `heaptrail.procedures.soak`, which decide what comes when. A move
-knows no dialect but the four commands of its console.
+knows no dialect but the commands of its console, and where nobody named one it asks the console (`identify`).
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from heaptrail.errors import HeaptrailError
+import msgspec
+
+from heaptrail.dialects import ConsoleCommands
+from heaptrail.errors import HeaptrailError, TargetError
 from heaptrail.procedures.console import LONGEST_DUMP_S, Console, ConsoleTimeout, Deadline
+from heaptrail.procedures.identify import identify, is_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from heaptrail.clock import Clock
-    from heaptrail.dialects import ConsoleCommands
     from heaptrail.parts import Recorder
     from heaptrail.procedures.workload import Step, Workload
     from heaptrail.transports import Line
@@ -42,7 +45,7 @@ class Driver:
 
     Args:
         workload: What to do on the device.
-        commands: What to type; a command that is None is left out.
+        commands: What to type; a command that is None is left out. None asks the console what it is.
         transport: To the console.
         capture: Takes everything down.
         clock: For every deadline.
@@ -51,7 +54,7 @@ class Driver:
     def __init__(
         self,
         workload: Workload,
-        commands: ConsoleCommands,
+        commands: ConsoleCommands | None,
         transport: Line,
         capture: Recorder,
         *,
@@ -59,7 +62,9 @@ class Driver:
     ) -> None:
         self._workload = workload
         self._plan = workload.workload
-        self._commands = commands
+        self._commands = commands or ConsoleCommands()
+        self._unknown = commands is None
+        self._moment: str | None = None
         self._transport = transport
         self._clock = clock
         self._console = Console(transport, capture, clock, workload)
@@ -69,6 +74,28 @@ class Driver:
         self._slowest_cycle_s = 0.0
         self._reboots = self._readings = self._dumps = 0
         self._notes: list[str] = []
+
+    def _connect(self) -> None:
+        """Find the prompt, and at the first time what to type behind it."""
+        self._console.connect()
+        if self._unknown:
+            found = identify(self._console)
+            self._commands, self._unknown = found.commands, False
+            self._notes.append(f"the console is taken for {found.dialect}: {found.because}")
+
+    def _type(self, command: str, *, lists: bool = False, longest_s: float | None = None) -> list[str] | None:
+        """The answer to a command; None, and a note, where the console does not know it. `lists` is of live blocks."""
+        answer = self._console.command(command, longest_s=longest_s)
+        if not is_refused(command, answer):
+            return answer
+        note = f"this console does not know `{command}`{self._needs() if lists else ''}"
+        if note not in self._notes:
+            self._notes.append(note)
+        return None
+
+    def _needs(self) -> str:
+        """What listing blocks takes in the firmware, as the end of a sentence."""
+        return f"; that takes {self._commands.needs}" if self._commands.needs else ""
 
     @property
     def _all_cycles(self) -> int:
@@ -89,7 +116,14 @@ class Driver:
         return self._driven if self._plan.cycle_mark is None else self._console.lines.cycles
 
     def _start(self) -> None:
-        """Begin the workload."""
+        """Begin the workload, and remember when that was, where the console can tell."""
+        if self._commands.tasks is not None and self._type(self._commands.tasks) is None:
+            self._commands = msgspec.structs.replace(self._commands, tasks=None)
+        self._moment = None
+        if self._commands.moment is not None and self._commands.moment_pattern is not None:
+            pattern = re.compile(self._commands.moment_pattern)
+            answer = self._type(self._commands.moment) or []
+            self._moment = next((match[1] for line in answer if (match := pattern.search(line)) is not None), None)
         self._console.mark("workload start")
         self._running = True
         for step in self._plan.start:
@@ -141,18 +175,44 @@ class Driver:
             self._lists = True
             return True
         if self._commands.arm is None or self._commands.collect is None:
-            self._notes.append("this console has no command for a tracer, so no allocation sites were recorded")
+            note = "this console has no command for a tracer, so no allocation sites were recorded"
+            self._notes.append(f"{note}{self._needs()}")
             return False
         self._armed = True  # before it is true, so that an interrupt here switches it off
-        self._console.command(self._commands.arm)
+        if self._type(self._commands.arm, lists=True) is None:
+            self._armed = False
+            return False
         self._console.mark("tracer on")
+        return True
+
+    def _list(self, command: str) -> bool:
+        """List live blocks, only those of this run where the console can tell them; False where it cannot list."""
+        since = self._commands.since
+        windowed = since is not None and self._moment is not None
+        typed = since.replace("{moment}", self._moment) if since is not None and self._moment is not None else command
+        if self._type(typed, lists=True, longest_s=LONGEST_DUMP_S) is None:
+            if windowed:
+                self._moment = None
+                return self._list(command)
+            self._lists = False
+            return False
+        self._dumps += 1
         return True
 
     def _sample(self) -> None:
         """Read the heap."""
         if self._commands.sample is None:
             return
-        answer = self._console.command(self._commands.sample)
+        answer = self._type(self._commands.sample)
+        if answer is None:
+            if self._commands.arm is None and self._commands.peek is None:
+                raise TargetError(
+                    f"{self._workload.target.console}: the console does not know `{self._commands.sample}`, and "
+                    f"nothing else tells of its heap",
+                    try_this="set the right dialect (heaptrail list dialects), or its commands in [target.commands]",
+                )
+            self._commands = msgspec.structs.replace(self._commands, sample=None)
+            return
         self._readings += 1
         for line in answer:
             if match := _FREE.match(line):
@@ -162,8 +222,7 @@ class Driver:
     def _peek(self) -> None:
         """List live blocks while the tracer runs on."""
         if (self._armed or self._lists) and self._commands.peek is not None:
-            self._console.command(self._commands.peek, longest_s=LONGEST_DUMP_S)
-            self._dumps += 1
+            self._list(self._commands.peek)
 
     def _stop(self) -> None:
         """End the workload, so that its memory is given back."""
@@ -179,8 +238,9 @@ class Driver:
     def _collect(self, *, sample: bool = True) -> None:
         """List what is still live, switch the tracer off, and read the heap a last time."""
         if (self._armed or self._lists) and self._commands.collect is not None:
-            self._console.command(self._commands.collect, longest_s=LONGEST_DUMP_S)
-            self._dumps += 1
+            if self._commands.tasks is not None:
+                self._type(self._commands.tasks)
+            self._list(self._commands.collect)
             if self._armed:
                 self._armed = False
                 self._console.mark("tracer off")

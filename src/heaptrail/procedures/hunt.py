@@ -1,8 +1,8 @@
 """The hunt: the case's procedure from beginning to end, on a device that may do anything.
 
 Readings of `free` with the tracer off, then the tracer on for some more rounds, then the end of the workload, and the
-list of what is still live. The hunt drives and records; it judges nothing, so it knows no dialect but the four commands
-of its console. Whatever happens, it ends in bounded time, the capture is closed, and the outcome says how it ended.
+list of what is still live. The hunt drives and records; it judges nothing, so it knows no dialect but the commands of
+its console. Whatever happens, it ends in bounded time, the capture is closed, and the outcome says how it ended.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class HuntOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def hunt(
     workload: Workload,
-    commands: ConsoleCommands,
+    commands: ConsoleCommands | None,
     transport: Line,
     capture: Recorder,
     *,
@@ -87,7 +87,7 @@ def hunt(
 
     Args:
         workload: What to do on the device.
-        commands: What to type; a command that is None is left out and noted.
+        commands: What to type; a command that is None is left out and noted. None asks the console what it is.
         transport: Closed as yet.
         capture: Open.
         clock: For every deadline.
@@ -111,7 +111,7 @@ class Hunt(Driver):
     def __init__(
         self,
         workload: Workload,
-        commands: ConsoleCommands,
+        commands: ConsoleCommands | None,
         transport: Line,
         capture: Recorder,
         *,
@@ -163,7 +163,7 @@ class Hunt(Driver):
         while True:
             try:
                 self._say("connect", "waiting for the prompt")
-                self._console.connect()
+                self._connect()
                 if not self._readings:
                     self._sample()
                 self._phases()

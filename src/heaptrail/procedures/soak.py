@@ -85,7 +85,7 @@ class SoakOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def soak(
     workload: Workload,
-    commands: ConsoleCommands,
+    commands: ConsoleCommands | None,
     transport: Transport,
     capture: Recorder,
     *,
@@ -102,7 +102,7 @@ def soak(
 
     Args:
         workload: What to do on the device.
-        commands: What to type; a command that is None is left out.
+        commands: What to type; a command that is None is left out. None asks the console what it is.
         transport: Closed as yet; opened again whenever the console was gone.
         capture: Open.
         claim: What shall be proven.
@@ -245,7 +245,7 @@ class _Soak(Driver):
         first = not self._readings and not self._resuming and not self._lost
         if self._fresh_program:
             self._console.mark("boot")
-        self._console.connect()
+        self._connect()
         if not first and (self._fresh_program or self._console.lines.boots > boots):
             self._new_boot()
             self._fresh_program = False

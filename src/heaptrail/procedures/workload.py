@@ -37,6 +37,22 @@ class Csv(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     columns: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 
+class Commands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[target.commands]`: what to type instead of the dialect's own commands, where the firmware has others.
+
+    Args:
+        sample: Prints the heap's totals.
+        arm: Starts recording allocations; left out where the allocator always records.
+        peek: Prints the live blocks and goes on recording.
+        collect: Prints the live blocks, and stops recording where there is `arm`.
+    """
+
+    sample: str | None = None
+    arm: str | None = None
+    peek: str | None = None
+    collect: str | None = None
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[target]`: the device and its image.
 
@@ -51,6 +67,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         answer_timeout_s: How long a prompt may take.
         wrappers: Functions that only pass on to an allocator; they never name a site.
         source_map: Folder names in the ELF, and where those sources are on this machine.
+        commands: What to type instead of the dialect's own commands.
         regex, csv: What the firmware's own heap lines mean, besides those of its RTOS.
     """
 
@@ -64,6 +81,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     answer_timeout_s: Positive = 10.0
     wrappers: tuple[str, ...] = ()
     source_map: dict[str, str] = {}
+    commands: Commands | None = None
     regex: Regex | None = None
     csv: Csv | None = None
 
@@ -303,8 +321,8 @@ console = "/dev/ttyUSB0"
 baud = 115200
 # The image with debug information, of the very build that runs. Without it, addresses stay addresses.
 # elf = "build/firmware.elf"
-# Which RTOS's console this is: a name from `heaptrail list dialects`, or auto, which types free and memleak
-# (Tina's commands and those of our own agent) and reads whatever answers.
+# Which RTOS's console this is: a name from `heaptrail list dialects`, or auto, which looks at the prompt and, where
+# that does not tell, at the answer to help.
 dialect = "auto"
 # The whole prompt as a regular expression. Left out, it is what the console shows after Enter.
 # prompt = 'c906>'
@@ -318,6 +336,8 @@ answer_timeout_s = 10.0
 wrappers = []
 # Folders as the ELF names them, and where those sources are on this machine.
 # source_map = { "/build/server/project" = "../project" }
+# Commands of your firmware's own, instead of the dialect's: read the heap, record, list and go on, list and stop.
+# commands = { sample = "heap", arm = "trace start", peek = "trace dump", collect = "trace stop" }
 # Heap lines of your firmware's own: a pattern with named groups, or the columns of a table (- says nothing here).
 # regex = { pattern = 'free: (?P<free>\d+) \(lowest (?P<min_free>\d+)' }
 # csv = { columns = ["t_s", "free", "-", "min_free"] }

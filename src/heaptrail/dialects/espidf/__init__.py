@@ -51,7 +51,15 @@ class EspIdf:
         "The task of a traced block, its age, and what the allocator adds to it; a full trace buffer loses the oldest "
         "blocks."
     )
-    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(sample="free")
+    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
+        sample="free",
+        prompt=r"esp[\w-]*>",
+        help=r"Print the (?:list|summary) of (?:all )?registered commands",
+        needs=(
+            "commands of your own that call heap_trace_start(HEAP_TRACE_LEAKS), heap_trace_dump() and "
+            "heap_trace_stop() (CONFIG_HEAP_TRACING_STANDALONE), named in [target.commands]"
+        ),
+    )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b" bytes (@ 0x",
         b" allocations trace (",

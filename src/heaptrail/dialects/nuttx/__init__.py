@@ -60,7 +60,16 @@ class Nuttx:
     tells: ClassVar[str] = "heap and pool totals, tasks, live blocks with owner, sequence and backtrace, heap notes"
     cannot_tell: ClassVar[str] = "the size asked for (sizes hold the overhead), the name of an owner outside of `ps`"
     commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
-        sample="free", peek="memdump used", collect="memdump used"
+        sample="free",
+        peek="memdump used",
+        collect="memdump used",
+        moment="memdump",
+        moment_pattern=r"sequence number (\d+)",
+        since="memdump used {moment}",
+        tasks="ps",
+        prompt=r"nsh>",
+        help=r"^\s*help usage:\s+help|^\s*Builtin Apps:",
+        needs="CONFIG_MM_BACKTRACE=8 and CONFIG_FS_PROCFS, and memdump not disabled in NSH",
     )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"maxfree",

@@ -34,7 +34,15 @@ class RtThread:
     firmware_options: ClassVar[str] = "RT_USING_MEMTRACE (memtrace, memcheck), RT_USING_FINSH (free, ps)"
     tells: ClassVar[str] = "heap totals, memheaps, threads with stack use, live items with four letters of their owner"
     cannot_tell: ClassVar[str] = "call sites, exact sizes above 1023 bytes, whole names of owners"
-    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(sample="free", peek="memtrace", collect="memtrace")
+    commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
+        sample="free",
+        peek="memtrace",
+        collect="memtrace",
+        tasks="ps",
+        prompt=r"(?:msh|finsh) ?(?:/\S*)?>+",
+        help=r"RT-Thread shell commands:",
+        needs="RT_USING_MEMTRACE, and the small memory allocator (RT_USING_SMALL_MEM)",
+    )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"total memory",
         b"used memory",

@@ -63,7 +63,13 @@ class Tina:
     tells: ClassVar[str] = "heap totals, tasks with stack reserve, live blocks with task and backtrace, double frees"
     cannot_tell: ClassVar[str] = "largest free block, blocks that were live before `memleak 1`, frees as they happen"
     commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
-        sample="free", arm="memleak 1", peek="memleak show", collect="memleak 0"
+        sample="free",
+        arm="memleak 1",
+        peek="memleak show",
+        collect="memleak 0",
+        prompt=r"(?:c906|m33|rv|dsp|hifi\d?|console)>",
+        help=r"\bmemleak\b",
+        needs="CONFIG_COMPONENTS_MEMLEAK with MEMORY_LEAK_BACKTRACE_LEVEL, or heaptrail's agent",
     )
     companions: ClassVar[tuple[str, ...]] = ("heaptrail", "firmware")
     triggers: ClassVar[tuple[bytes, ...]] = (

@@ -57,7 +57,13 @@ class Zephyr:
     tells: ClassVar[str] = "heap totals, threads with stack reserve and heap bytes, chunks, and blocks under heaptrace"
     cannot_tell: ClassVar[str] = "owners in a chunk dump, sizes in `net allocs`, blocks without heaptrace's driver"
     commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
-        sample="kernel heap", arm="heaptrace reset", peek="heaptrace dump all", collect="heaptrace dump all"
+        sample="kernel heap",
+        arm="heaptrace reset",
+        peek="heaptrace dump all",
+        collect="heaptrace dump all",
+        prompt=r"(?:uart|rtt|[\w-]+):~\$",
+        help=r"Please press the <Tab> button to see all available commands",
+        needs="the heaptrace driver (CONFIG_HEAPTRACE with its backtraces); `kernel heap` takes SYS_HEAP_RUNTIME_STATS",
     )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"max. allocated",
