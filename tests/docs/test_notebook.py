@@ -21,8 +21,9 @@ CELL = re.compile(r"^```python\n(?P<code>.*?)^```\n+(?:^```text\n(?P<shown>.*?)^
 
 @pytest.fixture(scope="module")
 def demo() -> Path:
-    """What `make demo` leaves behind."""
-    if not (ROOT / "out" / "demo" / "capture.cast").exists():
+    """What `make demo` leaves behind, of the player that is built now."""
+    capture, player = ROOT / "out" / "demo" / "capture.cast", ROOT / "out" / "rtplayer" / "rtplayer"
+    if not capture.exists() or not player.exists() or capture.stat().st_mtime < player.stat().st_mtime:
         subprocess.run(["make", "-s", "demo"], cwd=ROOT, check=True, timeout=DEADLINE_S, capture_output=True)
     return ROOT
 

@@ -57,7 +57,7 @@ def test_a_leak_fails_the_test_with_its_site_and_leaves_the_page(pytester: pytes
 
 
 def test_the_mended_twin_passes(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(suite(LEAKING.replace("cycles=6", "cycles=40"), "rtplayer-mended"))
+    pytester.makepyfile(suite(LEAKING.replace("cycles=6", "cycles=120"), "rtplayer-mended"))
 
     assert pytester.runpytest_subprocess().parseoutcomes() == {"passed": 1}
 

@@ -89,7 +89,6 @@ class BlockView:
         alpha: The error probability of this look.
         sites: All sites, growing ones first, then by bytes.
         growing: The rate of all growing sites together, None where there are none or the axis is mere order.
-        arriving: Footprint bytes per unit of what sites not yet judged leaks add.
         bound: Greatest loss per cycle of traced blocks that the listings leave possible, None where they cannot tell.
         informative: Enough listings over enough of the run to say that nothing grows.
     """
@@ -99,7 +98,6 @@ class BlockView:
     alpha: float
     sites: tuple[SiteVerdict, ...]
     growing: Rate | None
-    arriving: float
     bound: float | None
     informative: bool
 
@@ -128,7 +126,6 @@ def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | No
         alpha=chosen.alpha,
         sites=tuple(_site_verdict(entry, chosen.found.unit, evidence) for entry in entries),
         growing=_growing_rate(entries, chosen.found.unit),
-        arriving=sum(entry.cohort.estimate for entry in entries if entry.result.site_class == "undecided"),
         bound=_bound(chosen, entries, settings),
         informative=chosen.informative,
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from heaptrail.analysis.series import FloatArray
+    from heaptrail.model.verdict import UpperBound
 
 _FIRST_LOOK_CYCLES = 24.0
 _LOOK_RATIO = 1.25
@@ -55,17 +56,23 @@ def rate_limits(amounts: Sequence[float] | FloatArray, width: float, alpha: floa
     return total / width * low, total / width, total / width * high
 
 
+def seen_rate(bound: UpperBound, cycles: float) -> float:
+    """The part of a bound that the run shows: all of it but what so many cycles leave unseen."""
+    alpha = spent_alpha(cycles, bound.confidence) / 2
+    return max(bound.bytes_per_cycle - unseen_loss(cycles, bound.largest_single_loss_bytes, alpha), 0.0)
+
+
 def cycles_needed(
-    tolerance: float, largest_single_loss_bytes: float, confidence: float, seen_rate: float, cycles: float
+    tolerance: float, largest_single_loss_bytes: float, confidence: float, seen: float, cycles: float
 ) -> int | None:
     """After about how many cycles in all the bound falls below `tolerance`; None when what is seen already exceeds it.
 
-    `seen_rate` is the upper limit of what the run shows; it falls about as the square root of the run's length.
+    `seen` is the upper limit of what the run shows (`seen_rate`); it falls about as the root of the run's length.
     """
     guess = max(cycles, 8.0)
     for _ in range(200):
         alpha = spent_alpha(guess, confidence) / 2
-        shrunk = seen_rate * math.sqrt(max(cycles, 1.0) / guess)
+        shrunk = seen * math.sqrt(max(cycles, 1.0) / guess)
         if shrunk + unseen_loss(guess, largest_single_loss_bytes, alpha) < tolerance:
             return math.ceil(guess)
         guess *= 1.1

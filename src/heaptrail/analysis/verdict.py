@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from heaptrail.analysis import reasons
 from heaptrail.analysis.blocks import GROWING, view_blocks
-from heaptrail.analysis.bounds import cycles_needed
+from heaptrail.analysis.bounds import cycles_needed, seen_rate
 from heaptrail.analysis.heaps import MIN_POINTS_ALONE, HeapView, view_heap
 from heaptrail.analysis.outlook import Loss, exhaustion, loss_of, per_hour
 from heaptrail.analysis.reconcile import books_of
@@ -195,15 +195,15 @@ def _why(
     if blocks is not None:
         lines += _about_sites(blocks)
     if bound is not None and trend is not None and not trend.falling and series.unit == "cycle":
-        needed = cycles_needed(
-            view.tolerance,
-            settings.largest_single_loss_bytes,
-            settings.confidence,
-            max(trend.high, 0.0),
-            max(cycles, 1.0),
-        )
-        lines.append(reasons.not_low_enough(bound, view.tolerance, needed, cycles))
+        lines.append(_not_low_enough(bound, view.tolerance, cycles))
     return lines
+
+
+def _not_low_enough(bound: UpperBound, tolerance: float, cycles: float) -> str:
+    cycles = max(cycles, 1.0)
+    seen = seen_rate(bound, cycles)
+    needed = cycles_needed(tolerance, bound.largest_single_loss_bytes, bound.confidence, seen, cycles)
+    return reasons.not_low_enough(bound, tolerance, needed, cycles)
 
 
 def _about_trend(view: HeapView, blocks: BlockView | None) -> list[str]:
@@ -273,10 +273,7 @@ def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Out
         return _Outcome("no_leak", (text,), bound=bound)
     lines = ["No reading of free memory was found: the loss of the heap as a whole is unknown.", *_about_sites(blocks)]
     if bound is not None and tolerance is not None:
-        needed = cycles_needed(
-            tolerance, settings.largest_single_loss_bytes, settings.confidence, blocks.arriving, blocks.window.now
-        )
-        lines.append(reasons.not_low_enough(bound, tolerance, needed, blocks.window.now))
+        lines.append(_not_low_enough(bound, tolerance, blocks.window.now))
     return _Outcome("inconclusive", tuple(lines), bound=bound)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from heaptrail.analysis.bounds import cycles_needed, spent_alpha, unseen_loss
+from heaptrail.analysis.bounds import cycles_needed, seen_rate, spent_alpha, unseen_loss
 from heaptrail.analysis.verdict import judge
 from heaptrail.errors import UsageError
 from heaptrail.model.verdict import JudgeSettings, Verdict
@@ -71,16 +71,16 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         known = None if self.bytes_per_unit is None else self.tolerance(cycle_s, None)
         return msgspec.structs.replace(self.settings, tolerate_bytes_per_cycle=known)
 
-    def cycles_needed(self, tolerance: float, seen_rate: float = 0.0, cycles: float = 0.0) -> int | None:
+    def cycles_needed(self, tolerance: float, seen: float = 0.0, cycles: float = 0.0) -> int | None:
         """After about how many cycles, warm-up not counted, the claim is proven; None when the run rules that out."""
         settings, so_far = self.settings, max(cycles, 1.0)
         loss, confidence = settings.largest_single_loss_bytes, settings.confidence
-        needed = cycles_needed(tolerance, loss, confidence, seen_rate, so_far)
+        needed = cycles_needed(tolerance, loss, confidence, seen, so_far)
         if needed is None:
             return None
         look = next_look(needed - 1)
         # A later look has less error probability to spend, so the one after the first that would do may not do.
-        while seen_rate * sqrt(so_far / look) + unseen_loss(look, loss, spent_alpha(look, confidence) / 2) >= tolerance:
+        while seen * sqrt(so_far / look) + unseen_loss(look, loss, spent_alpha(look, confidence) / 2) >= tolerance:
             look = next_look(look)
         return look
 
@@ -201,9 +201,7 @@ def take_look(paths: Sequence[Path], claim: Claim) -> Look:
     verdict = judge(evidence, claim.in_force(cycle_s))
     bound, needed = verdict.upper_bound, None
     if tolerance and bound is not None and settled:
-        alpha = spent_alpha(settled, claim.settings.confidence) / 2
-        unseen = unseen_loss(settled, claim.settings.largest_single_loss_bytes, alpha)
-        needed = claim.cycles_needed(tolerance, max(bound.bytes_per_cycle - unseen, 0.0), settled)
+        needed = claim.cycles_needed(tolerance, seen_rate(bound, settled), settled)
     elif tolerance and settled < FIRST_LOOK_CYCLES:
         needed = claim.cycles_needed(tolerance)
     labels = [mark.label for mark in evidence.marks if mark.what == "step" and mark.boot == evidence.boots]

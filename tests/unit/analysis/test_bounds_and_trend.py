@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from heaptrail.analysis.bounds import cycles_needed, rate_limits, spent_alpha, unseen_loss
+from heaptrail.analysis.bounds import cycles_needed, rate_limits, seen_rate, spent_alpha, unseen_loss
 from heaptrail.analysis.fitting import Piece
 from heaptrail.analysis.series import heap_series
 from heaptrail.analysis.slowing import favours_slowing
 from heaptrail.analysis.trend import fit_trend
+from heaptrail.model.verdict import UpperBound
 
 if TYPE_CHECKING:
     from conftest import Runs
@@ -51,6 +52,15 @@ def test_cycles_needed_is_enough_and_none_where_nothing_is() -> None:
     assert needed is not None
     assert unseen_loss(needed, 256, spent_alpha(needed, 0.99) / 2) < 10.0
     assert cycles_needed(1e-9, 256, 0.99, 5.0, 50) is None
+
+
+@pytest.mark.parametrize("bound_bytes", [401.0, 754.0, 5_000.0])
+def test_a_bound_above_the_tolerance_always_needs_more_cycles(bound_bytes: float) -> None:
+    bound = UpperBound(bytes_per_cycle=bound_bytes, confidence=0.99, largest_single_loss_bytes=256)
+
+    needed = cycles_needed(400.0, 256, 0.99, seen_rate(bound, 45), 45)
+
+    assert needed is None or needed > 45
 
 
 def test_the_highest_reading_stands_for_its_cycle(runs: type[Runs]) -> None:
