@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).resolve().parents[1]
 HARNESS, PROGRAM = TESTS / "firmware", TESTS / "ram_firmware" / "kernel.c"
-BAREMETAL = TESTS.parent / "agent" / "port" / "baremetal"
+AGENT = TESTS.parent / "agent"
+BAREMETAL = AGENT / "port" / "baremetal"
+NOT_LINKED = ("ht_wire", "ht_stream")
 COMMON = (
     *("-O2", "-g", "-std=c11", "-Wall", "-Wextra", "-ffreestanding", "-nostdlib"),
     *("-fno-tree-loop-distribute-patterns", "-Wl,--build-id"),
@@ -69,8 +71,11 @@ class Qemu:
 
     def __init__(self, machine: Machine, folder: Path, *defines: str) -> None:
         self.elf = folder / "kernel.elf"
-        sources = (HARNESS / f"{machine.name}.c", HARNESS / "board.c", PROGRAM)
-        include = (f"-isystem{HARNESS / 'libc'}", f"-I{HARNESS}", f"-I{TESTS.parent / 'agent' / 'include'}")
+        sources = [HARNESS / f"{machine.name}.c", HARNESS / "board.c", PROGRAM]
+        if "-DTRACED" in defines:
+            sources += [path for path in sorted((AGENT / "src").glob("*.c")) if path.stem not in NOT_LINKED]
+            sources.append(BAREMETAL / "ht_port_baremetal.c")
+        include = (f"-isystem{HARNESS / 'libc'}", f"-I{HARNESS}", f"-I{AGENT / 'include'}")
         words = [*machine.compiler, *COMMON, *include, f"-I{BAREMETAL}", *defines]
         link = ["-T", HARNESS / f"{machine.name}.ld", *sources, "-lgcc", "-o", self.elf]
         built = subprocess.run([*words, *link], capture_output=True, text=True, timeout=120, check=False)
@@ -193,6 +198,27 @@ def test_at_any_instruction_the_lost_blocks_are_found_and_no_other(
 
     assert counts[-1] > len(counts)
     assert counts == sorted(counts)
+
+
+def test_the_agents_tables_name_who_lost_the_blocks(machine: Machine, tmp_path: Path, heaptrail: Heaptrail) -> None:
+    options = ("-DTRACED", *(("-fno-omit-frame-pointer",) if machine.name == "virt" else ()))
+    with Qemu(machine, tmp_path, *options) as qemu:
+        with GdbTarget(qemu.spec, qemu.firmware, SystemClock()) as target:
+            for _ in range(20):
+                target.run_to("round_begins")
+            found = survey(target.image(1), qemu.firmware, Question())
+        done = heaptrail("ram", qemu.spec, "--elf", qemu.elf, "--format", "json")
+
+    assert check(found, qemu.firmware) > 20
+    lost = [found.origins[index] for index in found.with_state(UNREACHABLE)]
+    traced = [origin for origin in lost if origin.task == "AudioRender"]
+    assert len(traced) >= len(lost) - 1, "all but what was allocated before the first switch"
+    assert {origin.requested_bytes for origin in traced} <= {0xF0, 0xE0, 24}
+    assert done.returncode == 1, done.stderr
+    leaks = [finding for finding in json.loads(done.stdout)["findings"] if finding["class"] == "leak"]
+    functions = {frame["function"] for finding in leaks for site in finding["sites"] for frame in site["frames"]}
+    assert {"buffer", "play"} <= functions
+    assert all(finding["tasks"] == ["AudioRender"] for finding in leaks)
 
 
 def test_monitor_core_file_and_gdb_server_give_the_same_answer(machine: Machine, tmp_path: Path) -> None:

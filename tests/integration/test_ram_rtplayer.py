@@ -35,7 +35,8 @@ DEADLINE_S = 30
 class Player:
     """A player of its own (other tests may build theirs anew), five rounds a second, each a millisecond long."""
 
-    def __init__(self, program: Path, folder: Path) -> None:
+    def __init__(self, program: Path, folder: Path, *, armed: bool = False) -> None:
+        self._armed = armed
         self.elf = folder / "player"
         shutil.copy(program, self.elf)
         shutil.copy(program.parent / "boot.wav", folder / "boot.wav")
@@ -49,7 +50,7 @@ class Player:
 
     def __enter__(self) -> Self:
         assert self._process.stdin is not None
-        self._process.stdin.write(b"rtplayer_test boot.wav\nl\n")
+        self._process.stdin.write((b"memleak 1\n" if self._armed else b"") + b"rtplayer_test boot.wav\nl\n")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,6 +121,23 @@ def test_a_raw_image_shows_the_lost_buffers_and_nothing_else(player: Player, tmp
     assert lost - Counter({LEAKED: lost[LEAKED]}) == BASELINE
     assert found.heap.corrupt == ()
     assert any(what == "stacks_whole" for what, _ in found.problems)
+
+
+def test_the_agents_tables_name_the_lines_that_lose_them(
+    players: dict[str, Path], tmp_path: Path, heaptrail: Heaptrail
+) -> None:
+    with Player(players["leaking"], tmp_path, armed=True) as player:
+        player.stop_after(8)
+        spec = player.raw_image(tmp_path / "ram.bin")
+
+        done = heaptrail("ram", spec, "--elf", player.elf, "--format", "json")
+
+    assert done.returncode == 1, done.stderr
+    leaks = [finding for finding in json.loads(done.stdout)["findings"] if finding["class"] == "leak"]
+    sites = {site["name"]: site for finding in leaks for site in finding["sites"]}
+    assert {"softvol_ap_update_mode", "resample_ap_update_mode"} <= set(sites)
+    assert all(finding["tasks"] == ["AudioRender"] for finding in leaks)
+    assert all(site["unreachable_blocks"] >= 3 for site in sites.values())
 
 
 @pytest.mark.skipif(shutil.which("gcore") is None, reason="needs gdb's gcore (apt-get install gdb)")

@@ -5,7 +5,19 @@
 #include "board.h"
 #include "ht_port_baremetal.h"
 
+#ifdef TRACED /* with the agent, whose tables are then read from the image */
+#include "ht_agent.h"
+static ht_baremetal_context contexts[3];
+#define TRACE_MALLOC(block, bytes, whole) ht_on_malloc(block, bytes, whole)
+#define TRACE_FREE(block) ht_on_free(block)
+#else
+#define TRACE_MALLOC(block, bytes, whole)
+#define TRACE_FREE(block)
+#endif
+
+#ifndef TRACED
 volatile uint32_t ht_isr_depth; /* what the board counts in its trap handler */
+#endif
 
 #define FRAME __attribute__((noinline, noclone))
 #define HEAP_BYTES (96u * 1024u)
@@ -98,12 +110,14 @@ FRAME void *pvPortMalloc(size_t bytes)
     xFreeBytesRemaining -= block->bytes;
     block->next = HIDE(NULL);
     block->bytes |= ALLOCATED;
+    TRACE_MALLOC((uint8_t *)block + HEADER, bytes, block->bytes & ~ALLOCATED);
     return (uint8_t *)block + HEADER;
 }
 
 FRAME void vPortFree(void *given)
 {
     struct link *block = (struct link *)(void *)((uint8_t *)given - HEADER);
+    TRACE_FREE(given);
     block->bytes &= ~ALLOCATED;
     xFreeBytesRemaining += block->bytes;
     insert(block);
@@ -181,6 +195,10 @@ static void task_create(const char *name, void (*run)(void))
     task->uxTCBNumber = ++uxCurrentNumberOfTasks;
     task->uxPriority = 1;
     task->xStateListItem.pvOwner = task;
+#ifdef TRACED
+    contexts[task->uxTCBNumber - 1] = (ht_baremetal_context){
+        .id = task->uxTCBNumber, .name = task->pcTaskName, .stack_end = (uintptr_t)stack + STACK_BYTES};
+#endif
     task->pxTopOfStack = board_new_stack(stack + STACK_BYTES, run);
     list_insert_end(&pxReadyTasksLists[1], &task->xStateListItem);
 }
@@ -200,6 +218,9 @@ FRAME static void task_yield(void)
     }
     tskTCB *to = pxReadyTasksLists[1].xListEnd.pxNext->pvOwner;
     pxCurrentTCB = to;
+#ifdef TRACED
+    ht_context = &contexts[to->uxTCBNumber - 1];
+#endif
     board_switch(&from->pxTopOfStack, to->pxTopOfStack);
 }
 
@@ -307,6 +328,10 @@ int main(void)
     task_create("Demux", demux);
     task_create("library", library);
     pxCurrentTCB = pxReadyTasksLists[1].xListEnd.pxNext->pvOwner;
+#ifdef TRACED
+    ht_context = &contexts[pxCurrentTCB->uxTCBNumber - 1];
+    ht_start(NULL, 0);
+#endif
     void *nowhere;
     board_switch(&nowhere, pxCurrentTCB->pxTopOfStack);
     return 0;

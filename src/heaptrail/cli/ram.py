@@ -127,7 +127,8 @@ def ram_command(
             "--cycle-counter": cycle_counter,
         }
     )
-    report = report_on(examined, firmware, _settings(tolerate, confidence), options=told)
+    settings = _settings(tolerate, confidence)
+    report = report_on(examined, firmware, settings, options=told, allow_mismatch=allow_mismatch)
     if addresses or states:
         _answer(examined.surveys[-1], firmware, addresses, states)
     else:

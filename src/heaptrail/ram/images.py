@@ -30,7 +30,7 @@ class Image(msgspec.Struct, frozen=True):
     """One moment of a target.
 
     Args:
-        name: File names without folders, or the server's address.
+        name: The files as they were given (`sram.bin@0x20000000`) without folders, or the server's address.
         kind: `raw`, `core`, `ihex`, `srec` or `gdb`, joined by `+` where parts differ.
         memory: What it holds.
         registers: Of each CPU or thread; empty where the image has none.
@@ -87,7 +87,7 @@ def read_image(spec: str, firmware: Firmware, limits: Limits, *, base: int | Non
                 raise _no_base(path, firmware, len(data))
             pieces.append(_raw(address, data, path, firmware))
     memory = Memory(pieces, order=firmware.order, word_bytes=firmware.word_bytes)
-    shown = ", ".join(Path(_AT_BASE.sub(r"\g<path>", name)).name for name in names)
+    shown = ",".join(name if Path(name).name == name else name.rpartition("/")[2] for name in names)
     return Image(shown, "+".join(kinds), memory, tuple(registers), size)
 
 

@@ -128,6 +128,11 @@ class Window:
         at = address - self.first
         return int.from_bytes(self._data[at : at + count], self._order)
 
+    def bytes(self, address: int, count: int) -> bytes:
+        """`count` bytes from `address`, fewer where the window ends."""
+        at = max(address - self.first, 0)
+        return bytes(self._data[at : at + count])
+
     def word(self, address: int) -> int | None:
         """The pointer-sized number at `address`, None outside the window."""
         return self.number(address, self.word_bytes)

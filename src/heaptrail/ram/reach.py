@@ -118,6 +118,14 @@ def find_reach(memory: Memory, live: Sequence[LiveBlock], roots: Roots) -> Reach
     return Reach(tuple(marker.states), tuple(marker.holders))
 
 
+def pointers_from(memory: Memory, live: Sequence[LiveBlock], area: Iterable[Interval]) -> list[tuple[int, int]]:
+    """Which blocks the words of `area` point to, as `(index of the block, address of the word)`."""
+    if not live:
+        return []
+    found = _references(memory, area, _BlockIndex(live))
+    return list(zip(found.targets.tolist(), found.words.tolist(), strict=True))
+
+
 class _BlockIndex:
     """From a word to the block whose payload it points into."""
 

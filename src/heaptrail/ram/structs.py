@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_DIES = 300_000
+_MAX_GUESS_DIES = 30_000
+"""Entries looked at for guesses: about half a second."""
 _UNIT_LIMIT = 4_096
+_BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
+           ValueError)  # fmt: skip
+"""What pyelftools raises for broken DWARF besides its own errors."""
 _UNNAMED_DEPTH = 4
 """Unnamed structs and unions are looked into this deep."""
 
@@ -36,6 +41,14 @@ class StructLayout(msgspec.Struct, frozen=True):
         return next((self.members[name][0] for name in names if name in self.members), None)
 
 
+class SizedStruct(msgspec.Struct, frozen=True):
+    """A struct or class of the program: its name, its size, and at which offsets it holds pointers."""
+
+    name: str
+    size: int
+    pointers: tuple[int, ...]
+
+
 def struct_layouts(path: Path, names: Sequence[str], *, files: Sequence[str]) -> dict[str, StructLayout]:
     """The layouts of structs (or of typedefs of them) by name, as far as the DWARF has them.
 
@@ -51,8 +64,7 @@ def struct_layouts(path: Path, names: Sequence[str], *, files: Sequence[str]) ->
     from elftools.construct.core import ConstructError  # noqa: PLC0415
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415
 
-    broken = (ELFError, DWARFError, ConstructError, ArithmeticError, AssertionError, AttributeError, LookupError,
-              MemoryError, OSError, RuntimeError, TypeError, ValueError)  # fmt: skip
+    broken = (ELFError, DWARFError, ConstructError, *_BROKEN)
     found: dict[str, StructLayout] = {}
     try:
         with path.open("rb") as stream:
@@ -68,6 +80,75 @@ def struct_layouts(path: Path, names: Sequence[str], *, files: Sequence[str]) ->
     except broken:
         return found
     return found
+
+
+def sized_structs(path: Path) -> tuple[SizedStruct, ...]:
+    """Every named struct and class with a pointer in it, as far as a bound on the time allows; by name.
+
+    Broken or missing DWARF gives what was read until then.
+    """
+    from elftools.common.exceptions import DWARFError, ELFError  # noqa: PLC0415 - as above
+    from elftools.construct.core import ConstructError  # noqa: PLC0415
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+
+    found: dict[str, SizedStruct] = {}
+    broken = (ELFError, DWARFError, ConstructError, *_BROKEN)
+    try:
+        with path.open("rb") as stream:
+            elf = ELFFile(stream)
+            if elf.has_dwarf_info():
+                dwarf = elf.get_dwarf_info(relocate_dwarf_sections=False, follow_links=False)
+                budget = _MAX_GUESS_DIES
+                for unit in _units(dwarf, ()):
+                    budget = _add_sized(unit, found, budget)
+                    if budget <= 0:
+                        break
+    except broken:
+        pass
+    return tuple(found[name] for name in sorted(found))
+
+
+def _add_sized(unit: Any, found: dict[str, SizedStruct], budget: int) -> int:  # noqa: ANN401
+    for die in unit.get_top_DIE().iter_children():
+        budget -= 1
+        if budget <= 0:
+            return 0
+        if die.tag not in ("DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_typedef"):
+            continue
+        name = die.attributes.get("DW_AT_name")
+        struct = _stripped(die)
+        if name is None or struct is None or "DW_AT_byte_size" not in struct.attributes:
+            continue
+        text = name.value.decode("utf-8", "replace")
+        label = text if die.tag != "DW_TAG_structure_type" else f"struct {text}"
+        pointers = tuple(_pointers(struct, 0, _UNNAMED_DEPTH))
+        if pointers and label not in found:
+            budget -= len(pointers)
+            found[label] = SizedStruct(label, struct.attributes["DW_AT_byte_size"].value, pointers)
+    return budget
+
+
+def _pointers(struct: Any, base: int, depth: int) -> Iterator[int]:  # noqa: ANN401
+    """Offsets of pointer members, those of inner structs included; unions and arrays say nothing for sure."""
+    for child in struct.iter_children():
+        place = child.attributes.get("DW_AT_data_member_location")
+        if (
+            child.tag not in ("DW_TAG_member", "DW_TAG_inheritance")
+            or place is None
+            or not isinstance(place.value, int)
+        ):
+            continue
+        kind = child.get_DIE_from_attribute("DW_AT_type") if "DW_AT_type" in child.attributes else None
+        for _ in range(16):
+            if kind is None or kind.tag not in ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type"):
+                break
+            kind = kind.get_DIE_from_attribute("DW_AT_type") if "DW_AT_type" in kind.attributes else None
+        if kind is None:
+            continue
+        if kind.tag == "DW_TAG_pointer_type":
+            yield base + place.value
+        elif kind.tag in ("DW_TAG_structure_type", "DW_TAG_class_type") and depth:
+            yield from _pointers(kind, base + place.value, depth - 1)
 
 
 def _units(dwarf: Any, files: Sequence[str]) -> Iterator[Any]:  # noqa: ANN401 - pyelftools has no types
@@ -106,7 +187,7 @@ def _read_unit(unit: Any, names: Sequence[str], found: dict[str, StructLayout], 
 def _stripped(die: Any) -> Any:  # noqa: ANN401
     """The struct behind typedefs and qualifiers, None where it is something else."""
     for _ in range(16):
-        if die.tag == "DW_TAG_structure_type":
+        if die.tag in ("DW_TAG_structure_type", "DW_TAG_class_type"):
             return die
         if die.tag not in ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type"):
             return None

@@ -15,8 +15,10 @@ from heaptrail.ram.images import Image
 from heaptrail.ram.intervals import Interval, total, without
 from heaptrail.ram.kernels import TaskList, TaskStack
 from heaptrail.ram.memory import alias_distance
+from heaptrail.ram.origins import Origin, origins
 from heaptrail.ram.reach import Reach, Roots, find_reach
 from heaptrail.ram.stacks import Stacks, find_stacks
+from heaptrail.ram.tracer import AGENT_MARK, read_tracer
 from heaptrail.registry import resolve
 from heaptrail.units import format_address, format_bytes, plural
 
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from heaptrail.ram.heaps import HeapLayout
     from heaptrail.ram.kernels import Kernel
     from heaptrail.ram.memory import Memory
+    from heaptrail.ram.tracer import TracerTables
 
-_AGENT_MARK = "ht_on_malloc"
 _AGENT_TABLES = ("ht", "ht_*")
 """This project's agent keeps its records in these; they point to every block that it tracks."""
 _CODE_SAMPLE_BYTES = 65_536
@@ -63,6 +65,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         tasks: The kernel's tasks.
         stacks: All stacks that are known.
         reach: The state of each live block.
+        origins: Who allocated each.
         roots_missing_bytes: Writable memory of the ELF that the image does not hold; pointers may be there.
         problems: Sentences `(what, text)` that every report must show.
     """
@@ -73,6 +76,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskStack, ...]
     stacks: Stacks
     reach: Reach
+    origins: tuple[Origin, ...]
     roots_missing_bytes: int
     problems: tuple[tuple[str, str], ...]
 
@@ -116,6 +120,9 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
     problems += [("corrupt", item.text) for item in heap.corrupt]
     kernel, found = _tasks(firmware, image)
     problems += [("kernel", text) for text in found.problems]
+    tracer = read_tracer(firmware, image.memory)
+    origin, strange = origins(heap.live, found.tasks, tracer)
+    problems += [("tracer", text) for text in _tracer_words(tracer, strange)]
     aliases = _aliases(image.memory, firmware, place.arenas)
     stacks = find_stacks(firmware, found.tasks, image.registers, heap.live)
     tables = _excluded(firmware, question)
@@ -141,6 +148,7 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
         tasks=found.tasks,
         stacks=stacks,
         reach=find_reach(image.memory, heap.live, roots),
+        origins=origin,
         roots_missing_bytes=total(missing),
         problems=tuple(dict.fromkeys(problems)),
     )
@@ -202,7 +210,7 @@ def _aliases(memory: Memory, firmware: Firmware, arenas: tuple[Interval, ...]) -
 
 def _excluded(firmware: Firmware, question: Question) -> list[tuple[str, Interval]]:
     """Tables of a tracer, and what the user excludes."""
-    patterns = [*(_AGENT_TABLES if firmware.function(_AGENT_MARK) is not None else ())]
+    patterns = [*(_AGENT_TABLES if firmware.function(AGENT_MARK) is not None else ())]
     found: list[tuple[str, Interval]] = []
     for given in question.exclude:
         start, plus, size = given.partition("+")
@@ -227,6 +235,19 @@ def _excluded(firmware: Firmware, question: Question) -> list[tuple[str, Interva
             try_this="a variable's name, with * for any letters, or 0xSTART+0xSIZE",
         )
     return found
+
+
+def _tracer_words(tracer: TracerTables | None, strange: int) -> list[str]:
+    """What a reader must know of the agent's tables."""
+    if tracer is None:
+        return []
+    words = list(tracer.problems)
+    if strange:
+        words.append(
+            f"{plural(strange, 'record')} of the agent {'is' if strange == 1 else 'are'} of no block of this heap, but "
+            f"of one freed while the agent was off, or of another allocator"
+        )
+    return words
 
 
 def _tell_excluded(tables: list[tuple[str, Interval]], problems: list[tuple[str, str]]) -> None:

@@ -292,8 +292,8 @@ def _provenance(page: _Page, report: Report) -> None:
     for capture in report.provenance.captures[:_PROBLEMS_SHOWN]:
         dialects = ", ".join(printable(name, 40) for name in capture.dialects) or "nothing recognised"
         name = printable(capture.name, 160)
-        read = f"{plural(capture.lines, 'line')}, {wording.bytes_text(capture.bytes_read)}"
-        rows.append(("capture", f"{name}: {read}, {dialects}"))
+        label = "image" if capture.format == "image" else "capture"
+        rows.append((label, f"{name}: {wording.amount_read(capture)}, {dialects}"))
     cycles = plural(report.cycles, "cycle") if report.cycles is not None else "cycles unknown"
     readings = sum(series.readings for series in report.series)
     rows.append(("span", f"{plural(report.boots, 'boot')}, {cycles}, {plural(readings, 'heap reading')}"))

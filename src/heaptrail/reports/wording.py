@@ -16,6 +16,7 @@ from heaptrail.units import format_address, format_bytes, format_hours, format_r
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from heaptrail.model.evidence import CaptureInfo
     from heaptrail.model.report import Finding, Frame, Report, ReportProblem, Site
     from heaptrail.model.verdict import Books, Interval, SiteClass, UpperBound, VerdictWord
 
@@ -41,7 +42,7 @@ GROWING: Final[tuple[SiteClass, ...]] = ("leak", "held_until_teardown")
 
 _OPTION: Final = re.compile(r"--[a-z][a-z-]{0,40}")
 _FLAGS: Final = ("--allow-mismatch",)
-_REPEATED: Final = ("--wrapper", "--source-map")
+_REPEATED: Final = ("--wrapper", "--source-map", "--exclude", "--keep")
 
 
 def bytes_text(value: float | None) -> str:
@@ -212,10 +213,20 @@ def problem_place(problem: ReportProblem, boots: int) -> str:
     return ", ".join(parts)
 
 
+def amount_read(capture: CaptureInfo) -> str:
+    """How much a capture is: lines and bytes of a log, bytes of a memory image."""
+    size = bytes_text(capture.bytes_read)
+    return size if capture.format == "image" else f"{plural(capture.lines, 'line')}, {size}"
+
+
 def reproduce_command(report: Report) -> str:
     """The command that makes this report again from its captures, for a shell; options are as the report names them."""
-    words = ["heaptrail", "read"]
-    words += [_quoted(capture.name) for capture in report.provenance.captures[:20]] or ["LOG"]
+    captures = report.provenance.captures
+    images = bool(captures) and all(capture.format == "image" for capture in captures)
+    # Images of a live target are named by their server and a number; they can only be taken anew.
+    names = dict.fromkeys(capture.name.partition(", image ")[0] if images else capture.name for capture in captures)
+    words = ["heaptrail", "ram" if images else "read"]
+    words += [_quoted(name) for name in list(names)[:20]] or ["LOG"]
     if report.provenance.elf is not None:
         words += ["--elf", _quoted(report.provenance.elf.name)]
     for option, value in report.provenance.options.items():

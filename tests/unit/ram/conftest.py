@@ -170,8 +170,12 @@ class Program:
             self.ram[at : at + size] = value.to_bytes(size, "little")
 
     def image(self, *, registers: tuple[Registers, ...] = (), end: int | None = None) -> Image:
+        """The memory; what the linker added below it is zeros."""
         data = memoryview(bytes(self.ram))[: None if end is None else end - self.first]
-        memory = Memory([Piece(self.first, data)], order=self.order, word_bytes=self.word)
+        linked = [
+            Piece(first, memoryview(bytes(end - first))) for first, end in self.firmware.writable if first < self.first
+        ]
+        memory = Memory([*linked, Piece(self.first, data)], order=self.order, word_bytes=self.word)
         return Image("program.bin", "raw", memory, registers, len(data))
 
 

@@ -107,7 +107,7 @@ def test_parts_of_one_moment_are_joined(board: Board, tmp_path: Path) -> None:
     image = read_image(f"{high}@{RAM + 0x100:#x},{low}", board.firmware(), DEFAULT_LIMITS, base=RAM)
 
     assert image.memory.read(RAM + 0xF0, 0x20) == bytes(board.ram[0xF0:0x110])
-    assert image.name == "high.bin, low.bin"
+    assert image.name == "high.bin@0x20000100,low.bin"
 
 
 def test_parts_that_overlap_are_refused(board: Board) -> None:
