@@ -73,15 +73,15 @@ class TypeGuesser:
         """The constant that the first word of each points into, where it is the same in all."""
         firsts = {self._memory.word(address) for address in addresses}
         (first, *more) = firsts
-        if more or not first or not holds(self._firmware.readable_only, first):
-            return None
-        variable = self._firmware.variable_at(first)
-        if variable is None:
+        variable = self._firmware.variable_at(first) if first and not more else None
+        if first is None or variable is None:
             return None
         if variable.name.startswith(_VTABLE):
-            # A vtable's mangled name is its class's behind this mark; as that of a function it is demangled to the class.
+            # Behind this mark stands the class's mangled name, which is demangled as that of a function.
             name = demangle(f"_Z{variable.name.removeprefix(_VTABLE)}v")
             return f"Type, a guess: {name}, whose vtable the first word of each points to."
+        if not holds(self._firmware.readable_only, first):
+            return None
         return f"Type, a guess: each begins with a pointer to {demangle(variable.name)}."
 
     def _fits(self, struct: SizedStruct, addresses: list[int]) -> bool:

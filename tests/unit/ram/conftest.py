@@ -139,7 +139,9 @@ class Program:
     """
 
     def __init__(self, folder: Path, source: str, *, word: int = 8, file: str = "program.c") -> None:
-        compiler = ("gcc", "-no-pie", "-nostartfiles") if word == 8 else ("arm-none-eabi-gcc", "-mcpu=cortex-m3")
+        compiler = (
+            ("gcc", "-no-pie", "-fno-pie", "-nostartfiles") if word == 8 else ("arm-none-eabi-gcc", "-mcpu=cortex-m3")
+        )
         if shutil.which(compiler[0]) is None:
             text = f"needs {compiler[0]} (apt-get install gcc-arm-none-eabi)"
             if os.environ.get("HEAPTRAIL_NO_SKIP"):
