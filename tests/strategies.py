@@ -116,6 +116,14 @@ HOSTILE_TEXTS = (
     "name\r\nwith\tlines",
     "\x00",
     "\U000e0041",
+    "::error file=a.c,line=1::pwned",
+    "::add-mask::e",
+    "##[add-matcher]x.json",
+    "##vso[task.setvariable variable=PATH]/evil",
+    "##teamcity[buildStop]",
+    "=1+1",
+    "@everyone",
+    "![x](https://e.vil/x.png)",
 )
 
 texts = st.one_of(st.text(max_size=30), st.sampled_from(HOSTILE_TEXTS), st.text(st.characters(), max_size=8))

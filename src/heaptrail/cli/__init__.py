@@ -73,7 +73,10 @@ def main() -> None:
     try:
         _app()(prog_name="heaptrail")
     except HeaptrailError as error:
-        sys.stderr.write(f"heaptrail: {error.sentence}\ntry: {error.try_this}\n")
+        from heaptrail.reports.untrusted import printable
+
+        # A sentence may name a file or repeat what a device said.
+        sys.stderr.write(f"heaptrail: {printable(error.sentence)}\ntry: {printable(error.try_this)}\n")
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write("heaptrail: interrupted\n")

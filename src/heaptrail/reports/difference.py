@@ -11,7 +11,7 @@ from rich.text import Text
 
 from heaptrail.reports import wording
 from heaptrail.reports.markdown import markdown_text
-from heaptrail.reports.untrusted import escaped, printable
+from heaptrail.reports.untrusted import escaped, json_for_logs, plain_lines, printable
 from heaptrail.units import format_rate, plural
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _MARKS: Final[dict[Outcome, str]] = {
 def difference_json(comparison: Comparison) -> bytes:
     """JSON, indented, in a stable order; what is not printable stands as its code."""
     content = msgspec.json.encode(_clean(msgspec.to_builtins(comparison)))
-    return msgspec.json.format(content, indent=2) + b"\n"
+    return json_for_logs(msgspec.json.format(content, indent=2)) + b"\n"
 
 
 def _clean(value: object) -> object:
@@ -75,7 +75,7 @@ def difference_text(comparison: Comparison, width: int = 80) -> bytes:
     if len(comparison.changes) > _CHANGES_SHOWN:
         console.print(f"  and {plural(len(comparison.changes) - _CHANGES_SHOWN, 'more site')}; the JSON has all")
     console.print(f"  {plural(comparison.other_sites, 'other site')} that do not leak in either", soft_wrap=True)
-    return file.getvalue().encode()
+    return plain_lines(file.getvalue()).encode()
 
 
 def difference_markdown(comparison: Comparison) -> bytes:

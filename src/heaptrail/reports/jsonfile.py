@@ -15,7 +15,7 @@ import msgspec
 from heaptrail.errors import FormatError
 from heaptrail.model.observations import AnyObservation
 from heaptrail.model.report import SCHEMA, Report
-from heaptrail.reports.untrusted import escaped
+from heaptrail.reports.untrusted import escaped, json_for_logs
 
 SchemaName = Literal["report", "observation"]
 
@@ -36,7 +36,7 @@ class JsonRenderer:
     def render(self, report: Report) -> bytes:
         r"""The whole report; what is not printable is written as `\uXXXX`, so that the file may be shown with `cat`."""
         text = msgspec.json.format(_encoded(report).decode(), indent=2)
-        return (_NOT_PLAIN.sub(_printable_or_code, text) + "\n").encode()
+        return json_for_logs(_NOT_PLAIN.sub(_printable_or_code, text).encode()) + b"\n"
 
 
 def looks_like_report(head: bytes) -> bool:

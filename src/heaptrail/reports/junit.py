@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 from xml.etree import ElementTree as ET
 
-from heaptrail.reports.untrusted import NAME_CHARACTERS, printable
+from heaptrail.reports.untrusted import NAME_CHARACTERS, plain_lines, printable
 from heaptrail.units import format_rate
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _case(suite: ET.Element, kind: str, name: str, seconds: str) -> ET.Element:
 
 def _trouble(case: ET.Element, tag: str, kind: str, message: str, lines: tuple[str, ...]) -> None:
     trouble = ET.SubElement(case, tag, {"type": kind, "message": printable(message)})
-    trouble.text = "\n".join(printable(line) for line in lines)
+    trouble.text = plain_lines("\n".join(printable(line) for line in lines))
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import msgspec
 
 from heaptrail.model.observations import AnyObservation, RawFrame
 from heaptrail.reports.csvfile import cell_text
+from heaptrail.reports.untrusted import json_for_logs
 from heaptrail.units import format_address
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def in_batches(observations: Iterable[AnyObservation], size: int) -> Iterator[li
 def write_json_lines(observations: Iterable[AnyObservation], out: BinaryIO) -> None:
     """One JSON object a line (SPEC.md, "Observations")."""
     encoder = msgspec.json.Encoder()
-    out.writelines(encoder.encode(observation) + b"\n" for observation in observations)
+    out.writelines(json_for_logs(encoder.encode(observation)) + b"\n" for observation in observations)
 
 
 def write_csv(observations: Iterable[AnyObservation], out: BinaryIO) -> None:

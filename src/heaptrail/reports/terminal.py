@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from heaptrail.reports import wording
-from heaptrail.reports.untrusted import printable
+from heaptrail.reports.untrusted import plain_lines, printable
 from heaptrail.units import format_address, plural
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class TerminalRenderer:
         _known(page, report)
         _problems(page, report)
         _provenance(page, report)
-        text = page.text()
+        text = plain_lines(page.text())
         return text.encode("ascii", "backslashreplace") if self._ascii_only else text.encode()
 
 

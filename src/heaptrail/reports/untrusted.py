@@ -3,6 +3,9 @@
 A console log is untrusted: a task name may carry terminal control sequences (ECMA-48), bidirectional overrides that
 make source read otherwise than it runs (Unicode TR 36), or ten thousand characters. What is shown is always printable
 and bounded; the report's JSON form keeps the whole string.
+
+Our output is often a CI server's log, and those take commands from it: GitHub's runner a line that begins with `::name`
+and, anywhere, `##[name]`; Azure Pipelines `##vso[name]`; TeamCity `##teamcity[name]`. None of these gets through.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ _CONTROL_SEQUENCE: Final = re.compile(
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
     r"|\x1b[ -/]*[0-~]"  # two-character escapes and character sets
 )
+_SERVER_COMMAND: Final = re.compile(r"(##[A-Za-z.]*)\[")
+_SERVER_COMMAND_JSON: Final = re.compile(rb"(##[A-Za-z.]*)\[")
+_COMMAND_LINE: Final = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
 _BLANKS: Final = re.compile(r"[\t\r\n\v\f]+")
 
 
@@ -32,9 +38,21 @@ def printable(text: str, limit: int = TEXT_CHARACTERS) -> str:
     if not text.isprintable():
         text = _BLANKS.sub(" ", _CONTROL_SEQUENCE.sub("", text[: 16 * limit]))
         text = "".join(character if character.isprintable() else escaped(character) for character in text)
+    if "##" in text:
+        text = _SERVER_COMMAND.sub(r"\1\\[", text)
     if len(text) <= limit:
         return text
     return f"{text[:limit]}... ({len(text):,} characters)"
+
+
+def plain_lines(text: str) -> str:
+    r"""Lines for a log, none of which is a CI server's command: `::error::` at a beginning becomes `\::error::`."""
+    return _COMMAND_LINE.sub(r"\1\\::", text)
+
+
+def json_for_logs(content: bytes) -> bytes:
+    r"""JSON that means the same and is no CI server's command: `##[` in a string as `##\u005b`."""
+    return _SERVER_COMMAND_JSON.sub(rb"\1\\u005b", content) if b"##" in content else content
 
 
 def source_line(text: str) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 import strategies
@@ -41,6 +42,17 @@ def test_an_export_is_printable_and_the_same_each_time(name: str, report: Report
     assert renderer.render(report).decode() == text
     if name in ("sarif", "speedscope"):
         assert json.loads(text)
+
+
+@pytest.mark.parametrize("name", sorted({*REGISTRY} - {"arrow", "heaptrack", "parquet", "perfetto", "pprof"}))
+@few
+@given(report=strategies.reports)
+def test_no_export_holds_a_command_for_a_ci_server(name: str, report: Report) -> None:
+    with patch("heaptrail.reports.page.plotly_script", return_value="'plotly'"):
+        text = resolve(REGISTRY, name, kind="report format")().render(report).decode()
+
+    assert not re.search(r"##[A-Za-z.]*\[", text)
+    assert name == "html" or not [line for line in text.splitlines() if line.lstrip().startswith("::")]
 
 
 @few

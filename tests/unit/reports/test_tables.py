@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from unit.reports import samples
 
 from heaptrail.errors import UsageError
 from heaptrail.model.observations import AnyObservation, Block, HeapSample, Mark, Problem, RawFrame
-from heaptrail.reports.observations import COLUMNS, write_csv
+from heaptrail.reports.observations import COLUMNS, write_csv, write_json_lines
 from heaptrail.reports.tables import ArrowRenderer, ParquetRenderer, write_observations
 from heaptrail.scripting import parse
 
@@ -155,6 +156,14 @@ def test_csv_has_a_row_for_each_and_no_formula() -> None:
     assert rows[0]["text"] == "'=1+1"
     assert rows[0]["frames"] == "call 0x08396d52 < return 0x00000010"
     assert rows[1]["text"] == ""
+
+
+def test_json_lines_hold_no_command_for_a_ci_server() -> None:
+    out = io.BytesIO()
+    write_json_lines([Mark(line=1, what="step", label="##vso[task.setvariable variable=PATH]/evil")], out)
+
+    assert b"##vso[" not in out.getvalue()
+    assert json.loads(out.getvalue())["label"] == "##vso[task.setvariable variable=PATH]/evil"
 
 
 @few
