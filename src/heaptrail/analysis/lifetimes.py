@@ -10,11 +10,11 @@ more is asked of them, and innocence is never claimed.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import gammaincinv
 
 from heaptrail.model.stream import Ending, Kind, MarkKind
 from heaptrail.model.verdict import Interval, SiteVerdict, UpperBound, Verdict
@@ -42,7 +42,7 @@ _ADDRESSES_KEPT = 16
 
 @dataclass(frozen=True, slots=True)
 class Freer:
-    """A stack that freed blocks of a site; `times` over the whole run, `while_running` before its stop."""
+    """A stack that freed blocks of a site: `times` over the whole run, `while_running` of them before a stop."""
 
     frames: tuple[RawFrame, ...]
     times: int
@@ -50,24 +50,43 @@ class Freer:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Who frees a site's blocks, most first, and how many of them a cycle allocates (None where none are marked)."""
+
+    freers: tuple[Freer, ...]
+    allocated_per_cycle: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Histories:
-    """The verdict, and for each of its sites who freed its blocks, most first."""
+    """The verdict, and what passes through each of its sites."""
 
     verdict: Verdict
-    freers: tuple[tuple[Freer, ...], ...]
+    traffic: tuple[Traffic, ...]
     cycles: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """The last run of the device, with the positions that divide it; `by_time` where these are equal parts."""
+    """The last run of the device, with the positions that divide it; `by_time` where these are equal parts.
+
+    `stop` is where the workload stopped for the last time; `pauses` are the stretches `(stop, next start)` before that.
+    """
 
     stream: Stream
     number: int
     cycle_marks: Ints
     stop: int
     cycles: int
+    pauses: tuple[tuple[int, int], ...] = ()
     by_time: bool = False
+
+    def while_running(self, position: Ints) -> NDArray[np.bool_]:
+        """Which of these events came while the workload ran: not in a teardown."""
+        running: NDArray[np.bool_] = (position >= 0) & (position <= self.stop)
+        for first, end in self.pauses:
+            running &= (position < first) | (position > end)
+        return running
 
     def cycle_of(self, position: Ints) -> Ints:
         """Cycles completed before these events."""
@@ -98,7 +117,7 @@ def judge_histories(stream: Stream, settings: JudgeSettings) -> Histories:
             single loss are used where nothing leaks.
     """
     run = _last_run(stream)
-    found: list[tuple[SiteVerdict, tuple[Freer, ...]]] = []
+    found: list[tuple[SiteVerdict, Traffic, int]] = []
     lives = stream.lifetimes
     mine = np.flatnonzero(stream.events.run[lives.born] == run.number)
     stacks = stream.events.stack[lives.born[mine]]
@@ -108,9 +127,10 @@ def judge_histories(stream: Stream, settings: JudgeSettings) -> Histories:
         judged = _site(run, rows, settings)
         if judged is not None:
             found.append(judged)
-    sites = tuple(site for site, _ in found)
+    sites = tuple(site for site, _, _ in found)
     cycles = None if run.by_time else run.cycles
-    return Histories(_verdict(run, sites, settings), tuple(freers for _, freers in found), cycles)
+    verdict = _verdict(run, sites, settings, events=sum(events for _, _, events in found))
+    return Histories(verdict, tuple(traffic for _, traffic, _ in found), cycles)
 
 
 def _last_run(stream: Stream) -> _Run:
@@ -125,7 +145,10 @@ def _last_run(stream: Stream) -> _Run:
     if not len(cycle_marks):
         parts = _parts(events, number, stop)
         return _Run(stream, number, parts, stop, len(parts), by_time=len(parts) > 0)
-    return _Run(stream, number, cycle_marks, stop, int((cycle_marks <= stop).sum()))
+    starts = marks[events.task[marks] == MarkKind.WORKLOAD_START]
+    again = [(int(each), starts[starts > each]) for each in stops[:-1]]
+    pauses = tuple((first, int(later[0])) for first, later in again if len(later) and later[0] < stop)
+    return _Run(stream, number, cycle_marks, stop, int((cycle_marks <= stop).sum()), pauses)
 
 
 def _parts(events: Events, number: int, stop: int) -> Ints:
@@ -143,8 +166,8 @@ def _parts(events: Events, number: int, stop: int) -> Ints:
     return np.append(inner, stop)
 
 
-def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, tuple[Freer, ...]] | None:
-    """One site's verdict, None where nothing of it lived at the stop."""
+def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, Traffic, int] | None:
+    """One site's verdict, and in how many cycles it left something once; None where nothing of it lived at the stop."""
     lives, events = run.stream.lifetimes, run.stream.events
     freers = _freers(run, rows)  # of later blocks, too: a teardown may free only what was born after the stop
     rows = rows[lives.born[rows] <= run.stop]
@@ -153,19 +176,29 @@ def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, 
     living = rows[~unseen & ((died < 0) | (died > run.stop))]
     if len(living) == 0:
         return None
-    freed = rows[(died >= 0) & (died <= run.stop)]
+    freed = rows[run.while_running(died)]
     ages = run.cycle_of(lives.died[freed]) - run.cycle_of(lives.born[freed])
     oldest_death = int(ages.max()) if len(ages) else 0
     born = run.cycle_of(lives.born[living])
-    old = living[(run.cycles - born > oldest_death + 1) & (born >= settings.warmup_cycles)]
+    outlived = run.cycles - born > oldest_death + 1
+    old = living[outlived & (born >= settings.warmup_cycles)]
     torn_down = int((lives.died[living] > run.stop).sum())
-    site_class, evidence = _classify(run, old, living, torn_down=torn_down, oldest_death=oldest_death, total=len(rows))
+    seen = _Seen(
+        old=old,
+        living=living,
+        torn_down=torn_down,
+        oldest_death=oldest_death,
+        freed=len(freed),
+        window=run.cycles - settings.warmup_cycles - oldest_death - 1,
+        from_warmup=int((outlived & (born < settings.warmup_cycles)).sum()),
+        rising=_floor_rises(run, rows[~unseen], settings.warmup_cycles),
+    )
+    site_class, evidence = _classify(run, seen)
     known = lives.size[living]
     known = known[known >= 0]
     live_bytes = int(known.sum())
     growing = site_class in ("leak", "held_until_teardown") and not run.by_time
-    span = max(run.cycles - settings.warmup_cycles, 1)
-    per_cycle = len(old) / max(span - oldest_death - 1, 1) if growing else None
+    per_cycle = len(old) / max(seen.window, 1) if growing else None
     mean = live_bytes / len(known) if len(known) else None
     stack = run.stream.stacks.get((run.number, int(events.stack[lives.born[rows[0]]])))
     site = SiteVerdict(
@@ -183,29 +216,72 @@ def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, 
         freed_at_teardown=torn_down,
         evidence=evidence,
     )
-    return site, freers
+    allocated = None if run.by_time or not run.cycles else len(rows) / run.cycles
+    left_once = len(np.unique(run.cycle_of(lives.born[old]))) if site_class == "one_time" else 0
+    return site, Traffic(freers, allocated), left_once
 
 
-def _classify(
-    run: _Run, old: Ints, living: Ints, *, torn_down: int, oldest_death: int, total: int
-) -> tuple[SiteClass, tuple[str, ...]]:
-    births = run.cycle_of(run.stream.lifetimes.born[old])
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What one site's class follows from.
+
+    Args:
+        old: Blocks that lived at the stop, older than any that was freed while the workload ran, warm-up left out.
+        living: All that lived at the stop.
+        torn_down: How many of these were freed behind it.
+        oldest_death: The greatest age in cycles at which a block was freed while the workload ran.
+        freed: How many were.
+        window: Cycles whose blocks would be old now; growth shows within them only.
+        from_warmup: Blocks that would be old, but were born in the warm-up.
+        rising: Whether the number of live blocks never came down again to what it had been.
+    """
+
+    old: Ints
+    living: Ints
+    torn_down: int
+    oldest_death: int
+    freed: int
+    window: int
+    from_warmup: int
+    rising: bool
+
+
+def _classify(run: _Run, seen: _Seen) -> tuple[SiteClass, tuple[str, ...]]:
+    births = run.cycle_of(run.stream.lifetimes.born[seen.old])
     different = len(np.unique(births))
     longest = (
-        f"the oldest block that this site freed lived for {run.count(oldest_death)}"
-        if total > len(living)
+        f"the oldest block that this site freed lived for {run.count(seen.oldest_death)}"
+        if seen.freed
         else f"none was freed before the {'end' if run.by_time else 'stop'}"
     )
-    late = int((births >= run.cycles - max(run.cycles * _LATE_SHARE, oldest_death + 2)).sum())
+    late = int((births >= run.cycles - max(run.cycles * _LATE_SHARE, seen.oldest_death + 2)).sum())
     enough = late if not run.by_time else _steady_late(run, births)
     if different >= _MIN_CYCLES and enough:
         stop = "end" if run.by_time else "stop"
-        told = f"{plural(len(old), 'block')} born in {different} different {_many(run)} lived at the {stop} after "
+        told = f"{plural(len(seen.old), 'block')} born in {different} different {_many(run)} lived at the {stop} after "
         told += f"{run.whole}; {longest}, and such blocks still arrived."
-        return _growing(run, told, old, living, torn_down)
+        return _growing(run, told, seen)
     if run.cycles < _MIN_CYCLES:
         return "undecided", (f"The stream holds {run.count(run.cycles)}: too few to see growth.",)
-    return _settled(run, len(old), different, longest, late=late > 0)
+    if seen.window < _MIN_CYCLES and seen.rising:
+        shown = run.count(max(seen.window, 0))
+        text = (
+            f"Its live blocks only grew, but {longest}, so only {shown} behind the warm-up could show growth: too few."
+        )
+        return "undecided", (text,)
+    return _settled(run, seen, different, longest, late=late > 0)
+
+
+def _floor_rises(run: _Run, rows: Ints, warmup_cycles: int) -> bool:
+    """Whether in the later half of the cycles more blocks lived at every end of one than at some end before."""
+    marks = run.cycle_marks[run.cycle_marks <= run.stop][min(warmup_cycles, max(run.cycles - 2, 0)) :]
+    if len(marks) < 2:
+        return True
+    lives = run.stream.lifetimes
+    died = np.sort(lives.died[rows][lives.died[rows] >= 0])
+    live = np.searchsorted(np.sort(lives.born[rows]), marks) - np.searchsorted(died, marks)
+    half = len(live) // 2
+    return int(live[half:].min()) > int(live[:half].min())
 
 
 def _many(run: _Run) -> str:
@@ -219,20 +295,22 @@ def _steady_late(run: _Run, births: Ints) -> bool:
     return late >= _PARTS_LATE_SHARE * len(parts) and late > 0
 
 
-def _growing(run: _Run, told: str, old: Ints, living: Ints, torn_down: int) -> tuple[SiteClass, tuple[str, ...]]:
-    if len(old) <= run.stream.counts.lost_events:
+def _growing(run: _Run, told: str, seen: _Seen) -> tuple[SiteClass, tuple[str, ...]]:
+    if len(seen.old) <= run.stream.counts.lost_events:
         lost = plural(run.stream.counts.lost_events, "event")
         return "undecided", (told, f"But {lost} never arrived, and frees of these blocks may be among them.")
-    rest = plural(len(living) - torn_down, "block")
-    if run.by_time and not torn_down:
+    rest = plural(len(seen.living) - seen.torn_down, "block")
+    if run.by_time and not seen.torn_down:
         return "leak", (told,)
-    after = f"Freed after the stop: {plural(torn_down, 'block')}; never: {rest}."
-    torn = torn_down >= _TEARDOWN_SHARE * len(living)
+    after = f"Freed after the stop: {plural(seen.torn_down, 'block')}; never: {rest}."
+    torn = seen.torn_down >= _TEARDOWN_SHARE * len(seen.living)
     return "held_until_teardown" if torn else "leak", (told, after)
 
 
-def _settled(run: _Run, old: int, different: int, longest: str, *, late: bool) -> tuple[SiteClass, tuple[str, ...]]:
-    if old == 0:
+def _settled(run: _Run, seen: _Seen, different: int, longest: str, *, late: bool) -> tuple[SiteClass, tuple[str, ...]]:
+    if len(seen.old) == 0 and seen.from_warmup:
+        return "one_time", (f"All of its old blocks were born in the warm-up; {longest}.",)
+    if len(seen.old) == 0:
         return "in_flight", (f"Its blocks at the stop were young; {longest}.",)
     if different <= 2:
         return "one_time", (f"All of its old blocks were born in {run.count(different)} of {run.whole}.",)
@@ -263,7 +341,7 @@ def _freers(run: _Run, rows: Ints) -> tuple[Freer, ...]:
     died = died[died >= 0]
     numbers, inverse = np.unique(run.stream.events.stack[died], return_inverse=True)
     total = np.bincount(inverse, minlength=len(numbers))
-    early = np.bincount(inverse[died <= run.stop], minlength=len(numbers))
+    early = np.bincount(inverse[run.while_running(died)], minlength=len(numbers))
     found = []
     for place in np.argsort(-total, kind="stable").tolist():
         stack = run.stream.stacks.get((run.number, int(numbers[place])))
@@ -271,7 +349,8 @@ def _freers(run: _Run, rows: Ints) -> tuple[Freer, ...]:
     return tuple(found)
 
 
-def _verdict(run: _Run, sites: tuple[SiteVerdict, ...], settings: JudgeSettings) -> Verdict:
+def _verdict(run: _Run, sites: tuple[SiteVerdict, ...], settings: JudgeSettings, *, events: int) -> Verdict:
+    """The whole run's verdict; `events`: how often something was left once, which may be a slow leak."""
     growing = [site for site in sites if site.site_class in ("leak", "held_until_teardown")]
     undecided = [site for site in sites if site.site_class == "undecided"]
     cycles = run.whole
@@ -298,8 +377,9 @@ def _verdict(run: _Run, sites: tuple[SiteVerdict, ...], settings: JudgeSettings)
     if run.by_time:
         reason = f"No site keeps growing over {cycles}, but without marked cycles no bound on a loss can be stated."
         return Verdict(verdict="inconclusive", reasons=(reason,), sites=sites)
-    # No loss in n cycles: with this confidence fewer than -ln(1 - confidence) / n of them lose a block (rule of three).
-    share = min(1.0, -math.log(1 - settings.confidence) / run.cycles)
+    # So many losses in n cycles: with this confidence fewer than this share of them lose a block (the exact limit of a
+    # Poisson count, Garwood 1936; without a loss it is -ln(1 - confidence) / n, the rule of three).
+    share = min(1.0, float(gammaincinv(events + 1, settings.confidence)) / run.cycles)
     bound = UpperBound(
         bytes_per_cycle=share * settings.largest_single_loss_bytes,
         confidence=settings.confidence,

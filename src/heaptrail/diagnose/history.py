@@ -5,9 +5,11 @@ What only a history can say stands first in a finding's evidence: who allocates 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from heaptrail.analysis.lifetimes import judge_histories
 from heaptrail.diagnose.belonging import check_stacks
@@ -17,21 +19,24 @@ from heaptrail.diagnose.sentences import base_name, headline
 from heaptrail.errors import EvidenceError
 from heaptrail.model.evidence import CaptureInfo, Evidence
 from heaptrail.model.report import Provenance, Report, ReportProblem
+from heaptrail.model.stream import Events, Kind, MarkKind
 from heaptrail.symbols import NoSymbols
 from heaptrail.symbols.wrappers import name_site
 from heaptrail.units import format_address, plural
 from heaptrail.wire.format import VERSION
+from heaptrail.wire.lives import lifetimes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from heaptrail.analysis.lifetimes import Freer
+    from heaptrail.analysis.lifetimes import Traffic
     from heaptrail.model.observations import RawFrame
     from heaptrail.model.stream import Stream
     from heaptrail.model.verdict import JudgeSettings, SiteVerdict
     from heaptrail.symbols import Symbolizer
 
 _WIRE = "heaptrail.wire/"
+_FREERS_NAMED = 3
 
 
 def diagnose_stream(
@@ -66,11 +71,11 @@ def diagnose_stream(
         *check_stacks(captures, stacks, symbolizer, allow_mismatch=allow_mismatch),
     )
     checked = Checked(symbolizer if not any(each.what == "elf_mismatch" for each in mismatch) else NoSymbols())
-    stream = checked.stream(stream)
+    stream, chosen = _longest_run(checked.stream(stream))
     histories = judge_histories(stream, settings)
     told = tuple(
-        msgspec.structs.replace(site, evidence=(*_cause(site, freers, symbolizer), *site.evidence))
-        for site, freers in zip(histories.verdict.sites, histories.freers, strict=True)
+        msgspec.structs.replace(site, evidence=(*_cause(site, traffic, symbolizer), *site.evidence))
+        for site, traffic in zip(histories.verdict.sites, histories.traffic, strict=True)
     )
     verdict = msgspec.structs.replace(histories.verdict, sites=told)
     findings = findings_of(verdict, symbolizer, checked.stale_pcs)
@@ -88,11 +93,34 @@ def diagnose_stream(
         findings=findings,
         series=(),
         tasks=(),
-        problems=(*mismatch, *checked.problems(), *problems),
+        problems=(*mismatch, *checked.problems(), *chosen, *problems),
         boots=1 + stream.counts.restarts,
         cycles=histories.cycles,
         provenance=Provenance(captures=captures, elf=symbolizer.image, versions=dict(versions), options=dict(options)),
     )
+
+
+def _longest_run(stream: Stream) -> tuple[Stream, tuple[ReportProblem, ...]]:
+    """The stream with the events of one run alone: of the most cycles, and of these the last.
+
+    A leak ends in a reset, so what comes last may be a few moments of a device that began anew.
+    """
+    events = stream.events
+    if len(events) == 0 or int(events.run[-1]) == int(events.run[0]):
+        return stream, ()
+    ends = events.run[(events.kind == Kind.MARK) & (events.task == MarkKind.CYCLE)]
+    cycles = np.bincount(ends, minlength=int(events.run[-1]) + 1)
+    number = len(cycles) - 1 - int(np.argmax(cycles[::-1]))
+    if number == int(events.run[-1]):
+        return stream, ()
+    mine = events.run == number
+    alone = Events(*(getattr(events, name)[mine] for name in events.__slots__))
+    text = (
+        f"the device began anew {plural(stream.counts.restarts, 'time')}; the report is on run {number + 1}, the one "
+        f"with the most cycles ({cycles[number]:,})"
+    )
+    told = ReportProblem(what="one_run", text=text)
+    return dataclasses.replace(stream, events=alone, lifetimes=lifetimes_of(alone)), (told,)
 
 
 def _other_version(
@@ -109,21 +137,55 @@ def _other_version(
     return (ReportProblem(what="elf_mismatch", text=f"{sentence}; its names are used because of --allow-mismatch"),)
 
 
-def _cause(site: SiteVerdict, freers: tuple[Freer, ...], symbolizer: Symbolizer) -> tuple[str, ...]:
-    """Who allocates each cycle and who frees: "Allocated 1 per cycle in X, freed only by Y, which ran once"."""
+def _cause(site: SiteVerdict, traffic: Traffic, symbolizer: Symbolizer) -> tuple[str, ...]:
+    """Who allocates each cycle and who frees: "Allocated 1 per cycle in X, freed only by Y, which ran once".
+
+    A stream tells how many blocks somebody freed, not how often he ran; so only he who freed one block "ran once".
+    """
     if site.site_class not in ("leak", "held_until_teardown"):
         return ()
-    rate, each = site.per_cycle_blocks, ""
-    if rate is not None:
-        each = f" {rate:.0f} per cycle" if rate >= 1 and abs(rate - round(rate)) < 0.1 else f" {rate:.2g} per cycle"
-    where = f"Allocated{each} in {_label(site.frames, symbolizer)}"
-    if not freers:
+    where = f"Allocated{_rhythm(site, traffic)} in {_label(site.frames, symbolizer)}"
+    times: dict[str, int] = {}
+    early = 0
+    nameless = 0
+    for freer in traffic.freers:
+        early += freer.while_running
+        if freer.frames:
+            label = _label(freer.frames, symbolizer)
+            times[label] = times.get(label, 0) + freer.times
+        else:
+            nameless += freer.times
+    if not traffic.freers:
         return (f"{where}, never freed.",)
-    if len(freers) > 1:
-        who = ", ".join(f"{_label(freer.frames, symbolizer)} ({plural(freer.times, 'time')})" for freer in freers[:3])
-        return (f"{where}, freed by {who}.",)
-    times = "once" if freers[0].times == 1 else f"{freers[0].times:,} times"
-    return (f"{where}, freed only by {_label(freers[0].frames, symbolizer)}, which ran {times}.",)
+    when = "" if early else ", always after the stop"
+    if nameless and not times:
+        return (f"{where}; {plural(nameless, 'block')} freed by code without a backtrace{when}.",)
+    if len(times) == 1 and not nameless:
+        ((who, count),) = times.items()
+        ran = "which ran once" if count == 1 else f"which freed {plural(count, 'block')}{when}"
+        return (f"{where}, freed only by {who}, {ran}.",)
+    ranked = sorted(times.items(), key=lambda item: -item[1])
+    shown = [f"{who} ({plural(count, 'block')})" for who, count in ranked[:_FREERS_NAMED]]
+    others = sum(count for _, count in ranked[_FREERS_NAMED:])
+    if others:
+        shown.append(f"{plural(len(ranked) - _FREERS_NAMED, 'more place')} ({plural(others, 'block')})")
+    if nameless:
+        shown.append(f"code without a backtrace ({plural(nameless, 'block')})")
+    return (f"{where}, freed by {', '.join(shown)}{when}.",)
+
+
+def _rhythm(site: SiteVerdict, traffic: Traffic) -> str:
+    """How many are allocated a cycle, and how many of them stay where that is not the same."""
+    stay, allocated = site.per_cycle_blocks, traffic.allocated_per_cycle
+    if stay is None or allocated is None:
+        return ""
+    if abs(allocated - stay) <= max(0.1, 0.2 * stay):
+        return f" {_number(stay)} per cycle"
+    return f" {_number(allocated)} per cycle (of which {_number(stay)} {'stays' if _number(stay) == '1' else 'stay'})"
+
+
+def _number(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 1 and abs(rate - round(rate)) < 0.1 else f"{rate:.2g}"
 
 
 def _label(frames: tuple[RawFrame, ...], symbolizer: Symbolizer) -> str:

@@ -3,63 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
-import numpy as np
 import pytest
+from streams import FREER, Row, alloc, cycle, freed, stream
 
 from heaptrail.analysis.lifetimes import judge_histories
-from heaptrail.model.observations import RawFrame
-from heaptrail.model.stream import Events, Kind, MarkKind, StackDefinition, Stream, StreamCounts, TaskDefinition
+from heaptrail.model.stream import Events, Kind, MarkKind
 from heaptrail.model.verdict import JudgeSettings
-from heaptrail.wire.lives import lifetimes_of
 
 SETTINGS = JudgeSettings()
-FREER = 9
-
-
-class Row(NamedTuple):
-    kind: Kind
-    address: int = 0
-    size: int = 0
-    stack: int = 0
-    task: int = 0
-
-
-def stream(rows: list[Row], *, lost: int = 0) -> Stream:
-    count = len(rows)
-    kind = np.array([row.kind for row in rows], dtype=np.uint8)
-    events = Events(
-        kind=kind,
-        run=np.zeros(count, dtype=np.int32),
-        time=np.arange(count),
-        birth=np.cumsum(kind == Kind.ALLOC),
-        age=np.zeros(count, dtype=np.uint32),
-        address=np.array([row.address for row in rows], dtype=np.uint64),
-        size=np.array([row.size for row in rows], dtype=np.int64),
-        stack=np.array([row.stack for row in rows], dtype=np.uint16),
-        task=np.array([row.task for row in rows], dtype=np.int16),
-    )
-    return Stream(
-        events=events,
-        lifetimes=lifetimes_of(events),
-        stacks={(0, n): StackDefinition((RawFrame(0x1000 * n, "call"),), 0, 1, cut=False) for n in range(1, 10)},
-        tasks={(0, 1): TaskDefinition("Audio", 7)},
-        counts=StreamCounts(lost_events=lost),
-        problems=(),
-    )
-
-
-def alloc(address: int, stack: int) -> Row:
-    return Row(Kind.ALLOC, address, 100, stack, 1)
-
-
-def freed(address: int) -> Row:
-    return Row(Kind.FREE_AT, address, 0, FREER, 1)
-
-
-def cycle(number: int) -> Row:
-    return Row(Kind.MARK, size=number, task=MarkKind.CYCLE)
 
 
 STOP = Row(Kind.MARK, task=MarkKind.WORKLOAD_STOP)
@@ -77,7 +29,7 @@ def test_a_block_of_every_cycle_that_nobody_frees_is_a_leak() -> None:
     assert site.per_cycle_blocks == pytest.approx(1, abs=0.06)
     assert site.tasks == ("Audio",)
     assert site.counts[-1] == (20, 20)
-    assert judged.freers == ((),)
+    assert judged.traffic[0].freers == ()
 
 
 def test_the_one_who_frees_is_named_though_all_that_it_freed_was_born_after_the_stop() -> None:
@@ -86,7 +38,7 @@ def test_the_one_who_frees_is_named_though_all_that_it_freed_was_born_after_the_
 
     judged = judge_histories(stream(rows), SETTINGS)
 
-    ((freer,),) = judged.freers
+    (freer,) = judged.traffic[0].freers
     assert (freer.frames[0].pc, freer.times, freer.while_running) == (0x1000 * FREER, 1, 0)
 
 
@@ -96,7 +48,7 @@ def test_what_only_the_teardown_frees_is_held_until_then_and_its_freer_is_named(
     judged = judge_histories(stream(rows), SETTINGS)
 
     assert judged.verdict.sites[0].site_class == "held_until_teardown"
-    ((freer,),) = judged.freers
+    (freer,) = judged.traffic[0].freers
     assert (freer.frames[0].pc, freer.times, freer.while_running) == (0x1000 * FREER, 20, 0)
 
 

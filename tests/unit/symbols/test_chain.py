@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heaptrail.model.observations import RawFrame
@@ -192,6 +192,7 @@ def branch_starts(code: bytes, start: int, step: int, arch: str) -> bool:
     return branch is not None and branch.start == start
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_chain_of_calls_survives_any_stale_frames(firmware: Built, data: st.DataObject) -> None:
     """On ARM even those that might have been callers of an inner frame, but lead nowhere."""
