@@ -12,6 +12,7 @@ import os
 import random
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -131,17 +132,22 @@ def line_loop(path: Path) -> float:
     return time.perf_counter() - started
 
 
-def write_listing(path: Path, records: int) -> None:
+def write_listing(path: Path, records: int, *, stamped: bool = False) -> None:
     chance = random.Random(1)
     stacks = [[0x0800_0000 + 2 * chance.randrange(1 << 22) for _ in range(chance.randrange(4, 9))] for _ in range(1000)]
     with path.open("w") as log:
         log.write("c906>memleak 1\nc906>memleak 0\n")
         for number in range(1, records + 1):
-            frames = "".join(f"    backtrace : 0x{pc:08x}\r\n" for pc in chance.choice(stacks))
-            address, size = 0x0870_0000 + 64 * number, chance.choice((32, 64, 0xF00))
-            log.write(
-                f"{number:03d}: ptr = 0x{address:08x}, size = 0x{size:08x}, thread = worker{number % 7}\r\n{frames}"
+            second = number // 100  # some 100 records a second go over a fast console
+            stamp = (
+                f"[{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.{number % 100:02d}0] "
+                if stamped
+                else ""
             )
+            frames = "".join(f"{stamp}    backtrace : 0x{pc:08x}\r\n" for pc in chance.choice(stacks))
+            address, size = 0x0870_0000 + 64 * number, chance.choice((32, 64, 0xF00))
+            told = f"ptr = 0x{address:08x}, size = 0x{size:08x}, thread = worker{number % 7}"
+            log.write(f"{stamp}{number:03d}: {told}\r\n{frames}")
         log.write("c906>\n")
 
 
@@ -167,20 +173,26 @@ def soak(path: Path, size_mb: int, name: str, readings: tuple[Reading, ...]) -> 
 def packed(path: Path, size_mb: int) -> list[Row]:
     """The log as it lies there, compressed."""
     write_log(path, size_mb << 20, MIXED)
-    subprocess.run(["gzip", "-kf", str(path)], check=True)
-    read_s, read_mb = seconds([*PROGRAM, f"{path}.gz", *CYCLE_MARK])
-    gunzip_s, _ = seconds(["gunzip", "-kc", f"{path}.gz"])
-    case = f"the same in .gz, {size_mb} MB"
-    return [
-        Row(case, "peak resident memory", round(read_mb), "MB", 200),
-        Row(case, "time against gunzip", round(read_s / gunzip_s, 2), "ratio", None, "gunzip -c"),
-    ]
+    rows = []
+    for tool, suffix in (("gzip", "gz"), ("zstd", "zst")):
+        if shutil.which(tool) is None:
+            print(f"(no {tool} here: apt-get install {tool})", file=sys.stderr)
+            continue
+        subprocess.run([tool, "-qkf", str(path)], check=True)
+        read_s, read_mb = seconds([*PROGRAM, f"{path}.{suffix}", *CYCLE_MARK])
+        unpack_s, _ = seconds([tool, "-dkc", f"{path}.{suffix}"])
+        case = f"the same in .{suffix}, {size_mb} MB"
+        rows += [
+            Row(case, "peak resident memory", round(read_mb), "MB", 200),
+            Row(case, f"time against {tool} -dc", round(read_s / unpack_s, 2), "ratio", None, f"{tool} -dc"),
+        ]
+    return rows
 
 
-def listing(path: Path, records: int) -> list[Row]:
-    write_listing(path, records)
+def listing(path: Path, records: int, *, stamped: bool) -> list[Row]:
+    write_listing(path, records, stamped=stamped)
     read_s, read_mb = seconds([*PROGRAM, str(path)])
-    case = f"one listing of {records:,} live blocks"
+    case = f"one listing of {records:,} live blocks{', each line with a time stamp' if stamped else ''}"
     return [
         Row(case, "time to the report", round(read_s, 1), "s", 20),
         Row(case, "peak resident memory", round(read_mb), "MB", 1024),
@@ -197,7 +209,8 @@ def main() -> None:
         rows = soak(path, given.megabytes, "one system", SOAK)
         rows += soak(path, given.megabytes, "six systems", MIXED)
         rows += packed(path, max(1, given.megabytes // 4))
-        rows += listing(path, given.records)
+        rows += listing(path, given.records, stamped=False)
+        rows += listing(path, given.records, stamped=True)
     write_table("read", rows)
     print(f"(this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB)", file=sys.stderr)
 

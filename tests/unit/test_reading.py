@@ -14,13 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import heap_tables, line_prefixes, memleak_records, noise_lines, print_listing
 
+from heaptrail.dialects.nuttx import Nuttx
 from heaptrail.dialects.tina import Tina
 from heaptrail.errors import FormatError, UsageError
 from heaptrail.limits import Limits
 from heaptrail.model.evidence import Evidence
 from heaptrail.model.observations import AnyObservation, Block, Dump, HeapSample, Mark, Problem
 from heaptrail.reading import ReadOptions, observe, read_logs, sources
+from heaptrail.reading.sources import Chunk
+from heaptrail.reading.stamps import Prefixes, strip_prefixes
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "dialects"
 FREE = """\
 c906>free
 ==> Round [1] <==
@@ -524,3 +528,50 @@ def test_a_capture_says_what_the_log_says(log: Path, lines: list[str], sizes: li
     path = cast(log.with_suffix(".cast"), events)
 
     assert facts(list(observe(path, ReadOptions()))) == observed(log, lines)
+
+
+# --- what makes a long log fast says the same as reading every line ---
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from([b"\n", b"a line\n", b"x" * 3000 + b"\n", b"\r\n"]), max_size=9).map(b"".join))
+def test_line_ends_are_counted_alike_in_short_and_long_stretches(data: bytes) -> None:
+    chunk = Chunk(data)
+    for start in range(0, len(data), max(1, len(data) // 7)):
+        assert chunk.line_ends(start, len(data)) == data[start:].count(b"\n")
+
+
+def test_equal_stamps_in_a_row_are_read_once_and_mean_the_same() -> None:
+    prefixes = Prefixes()
+    lines = [
+        "[12:00:01.500] a",
+        "[12:00:01.500] [ 9] b",
+        "[12:00:01.500]c",
+        "12:00:02 d",
+        "05-06 12:00:03.1  1  2 I t: e",
+    ]
+
+    assert [prefixes.strip(line) for line in lines * 2] == [strip_prefixes(line) for line in lines * 2]
+    first, second = (prefixes.strip(line) for line in lines[:2])
+    assert first.host is second.host
+
+
+@pytest.mark.parametrize("golden", sorted((GOLDEN / "nuttx").glob("*.txt")), ids=lambda path: path.stem)
+def test_lines_that_a_table_passes_over_unread_would_have_said_nothing(
+    golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = [
+        "wifi: rssi -57 channel 11",
+        "audio: 1152 samples at 44100",
+        "",
+        "\x1b[0;32mI net: 12 34 56 up\x1b[0m",
+        "12 34 x",
+    ]
+    lines = golden.read_text().splitlines()
+    path = tmp_path / "noisy.log"
+    path.write_text("".join(f"{line}\n{noise[at % len(noise)]}\n" for at, line in enumerate(lines)))
+    quick = list(observe(path, ReadOptions()))
+
+    monkeypatch.delattr(Nuttx, "passes")
+
+    assert quick == list(observe(path, ReadOptions()))

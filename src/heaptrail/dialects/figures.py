@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from heaptrail.dialects.literal import literal_of
 from heaptrail.dialects.text import Place, place
 from heaptrail.model.observations import HeapSample
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Mapping
 
     from heaptrail.dialects import Line
     from heaptrail.model.observations import AnyObservation
+
+    _Search = tuple[str, str, re.Pattern[str]]
 
 _LINES = 16
 """So many lines of other tasks may fall between two figures of one sample."""
@@ -49,7 +52,7 @@ class Figures:
 
     def __init__(self, dialect: str, *layouts: Layout) -> None:
         self._dialect = dialect
-        self._layouts = layouts
+        self._layouts = [(layout, _searches(layout)) for layout in layouts]
         self._layout = layouts[0]
         self._where: Place | None = None
         self._found: dict[str, int] = {}
@@ -63,11 +66,9 @@ class Figures:
 
     def read(self, line: Line) -> list[AnyObservation] | None:
         """What this line completes; None when it holds no figure."""
-        for layout in self._layouts:
-            figures = _figures(layout, line.text)
-            if figures:
-                break
-        else:
+        read = ((layout, _figures(searches, line.text)) for layout, searches in self._layouts)
+        layout, figures = next((each for each in read if each[1]), (self._layout, {}))
+        if not figures:
             return None
         repeats = layout is not self._layout or not self._found.keys().isdisjoint(figures)
         found = self.close() if repeats else []
@@ -104,10 +105,19 @@ class Figures:
         ]
 
 
-def _figures(layout: Layout, text: str) -> dict[str, int]:
+def _searches(layout: Layout) -> list[_Search]:
+    """Each field's pattern with a literal of it, which is looked for first: that takes a tenth of the time."""
+    literals = {
+        field: "" if pattern.flags & re.IGNORECASE else literal_of(pattern.pattern) or ""
+        for field, pattern in layout.figures.items()
+    }
+    return [(field, literals[field], pattern) for field, pattern in layout.figures.items()]
+
+
+def _figures(searches: list[_Search], text: str) -> dict[str, int]:
     figures = {}
-    for field, pattern in layout.figures.items():
-        match = pattern.search(text)
+    for field, literal, pattern in searches:
+        match = pattern.search(text) if literal in text else None
         if match is not None:
             figures[field] = int(match[1], 0) if match[1].startswith(("0x", "0X")) else int(match[1])
     return figures

@@ -24,9 +24,13 @@ def clean(raw: bytes) -> str:
     """The visible text of a line; bytes that are not UTF-8 become the replacement character."""
     if raw.endswith(b"\r"):
         raw = raw.rstrip(b"\r")
-    if _SPECIAL.search(raw) is None:
-        return raw.decode("ascii")
-    text = _SEQUENCE.sub("", raw.decode("utf-8", "replace"))
+    if raw.isascii():
+        text = raw.decode("ascii")
+        if text.isprintable() or _SPECIAL.search(raw) is None:
+            return text
+    else:
+        text = raw.decode("utf-8", "replace")
+    text = _SEQUENCE.sub("", text)
     if "\r" in text:
         pieces = [piece for piece in text.split("\r") if piece.strip()]
         text = pieces[-1] if pieces else ""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _CLAIMS_KEPT = 1024
 """A dialect may give a line's observation out some lines later, when it is complete."""
+_NOT_ITS_OWN = (Task, Problem, Mark)
+"""What other dialects read as well, so that it does not show whose console it is."""
 _DOUBTS = frozenset({"torn_record", "missing_records", "corrupt"})
 """Problems that say no more than `I could not read this line`; no news when another could."""
 
@@ -38,6 +40,8 @@ class Panel:
         self.told = False
         self._bits = {dialect.name: first_bit << at for at, dialect in enumerate(dialects)}
         self._holds = {dialect.name for dialect in dialects if hasattr(dialect, "holds")}
+        self._passing = {dialect.name for dialect in dialects if hasattr(dialect, "passes")}
+        self._by_name = {dialect.name: dialect for dialect in dialects}
         self._dues = {dialect.name for dialect in dialects if hasattr(dialect, "due")}
         self._last = {dialect.name for dialect in dialects if getattr(dialect, "last", False)}
         self._order = sorted(dialects, key=lambda dialect: dialect.name in self._last)
@@ -83,6 +87,16 @@ class Panel:
             self._ask_first(dialect)
         return run
 
+    def passes(self, raw: bytes) -> bool:
+        """Whether a line that holds no trigger is nothing to the only dialect that wants it, which takes note of it."""
+        if len(self._wanting) != 1 or self._holder is not None or self.due is not None:
+            return False
+        dialect = self._by_name[next(iter(self._wanting))]
+        if dialect.name not in self._passing or not dialect.passes(raw):  # type: ignore[attr-defined]  # it has that
+            return False
+        self._note(dialect)
+        return True
+
     def hear(self, line: Line, held: int) -> Found:
         """What each has to say after this line.
 
@@ -91,7 +105,7 @@ class Panel:
             held: The bits of the triggers that stand in the line as it was received.
         """
         asked = self._asked(held | self._wanting_bits, line.number)
-        told = False
+        told = self.told = False
         heard: Found = []
         for dialect in asked:
             found = dialect.feed(line)
@@ -153,8 +167,10 @@ class Panel:
         owned: Found = []
         for dialect, found in heard:
             mine = [observation for observation in found if self._claim(dialect, observation)]
+            if not mine:
+                continue
             owned.append((dialect, mine))
-            if any(not isinstance(observation, Task | Problem | Mark) for observation in mine):
+            if self._order[0] is not dialect and any(not isinstance(each, _NOT_ITS_OWN) for each in mine):
                 self._ask_first(dialect)
         while len(self._claims) > _CLAIMS_KEPT:
             del self._claims[next(iter(self._claims))]
@@ -162,7 +178,8 @@ class Panel:
 
     def _ask_first(self, dialect: Dialect) -> None:
         if self._order[0] is not dialect and dialect.name not in self._last:
-            self._order = [dialect, *(other for other in self._order if other is not dialect)]
+            self._order.remove(dialect)
+            self._order.insert(0, dialect)
             self._by_bits.clear()
 
     def _claim(self, dialect: Dialect, observation: AnyObservation) -> bool:

@@ -14,7 +14,7 @@ from heaptrail.reading.boots import BANNER_NEEDLES, SYSTEMS, Boots, banner
 from heaptrail.reading.cleaning import clean
 from heaptrail.reading.finder import Finder
 from heaptrail.reading.panel import Panel
-from heaptrail.reading.stamps import Timeline, strip_prefixes
+from heaptrail.reading.stamps import Prefixes, Timeline, strip_prefixes
 from heaptrail.registry import resolve
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Session:
         self._boots = Boots()
         self._boots.number = first_boot
         self._cycle: int | None = 0 if cycle_mark is not None or marked else None
+        self._prefixes = Prefixes()
         self._timeline = Timeline()
         self._zero_known = False
         self._system = system
@@ -93,6 +94,7 @@ class Session:
         self._cycle_literal = "" if cycle_mark is None else literal_of(cycle_mark.pattern) or ""
         self._finder = self._make_finder()
         self._t_s: float | None = None
+        self._next_mark = -1
         self.line = 0
         self.cycle_marks = 0
         self.found_by: set[str] = set()
@@ -119,6 +121,7 @@ class Session:
     def chunk(self, chunk: Chunk) -> Iterator[AnyObservation]:
         """Read some whole lines."""
         data = chunk.data
+        self._next_mark = -1
         if not self._zero_known and not chunk.times_s:
             self._find_zero(data)
         position, found = self._run(chunk, 0, 0)
@@ -126,11 +129,14 @@ class Session:
             yield from found
             position, found = self._run(chunk, position, 0)
         for start, end, held in [*self._finder.lines(data, position), (len(data), len(data), 0)]:
-            while position < start and (position := self._skip(data, position, start)) < start:
+            while position < start and (position := self._skip(chunk, position, start)) < start:
                 stop = data.find(b"\n", position)
                 if stop < 0:
                     stop = len(data)
-                yield from self._line(chunk, position, stop, 0)
+                if not self._finder.every_line and self._panel.passes(data[position:stop]):
+                    self.line += 1
+                else:
+                    yield from self._line(chunk, position, stop, 0)
                 position = stop + 1
             if start < position or not held:
                 continue
@@ -147,22 +153,24 @@ class Session:
             return start, []
         data = chunk.data
         stop = len(data)
-        for literal in self._mark_literals:
-            if (at := data.find(literal, start, stop)) >= 0:
-                stop = data.rfind(b"\n", start, at) + 1
+        if self._mark_literals:
+            if self._next_mark < start:
+                places = (data.find(literal, start) for literal in self._mark_literals)
+                self._next_mark = min((at for at in places if at >= 0), default=stop)
+            stop = stop if self._next_mark == stop else data.rfind(b"\n", start, self._next_mark) + 1
         run = self._panel.run(dialect, data, (start, stop), Line("", self.line + 1, self.boot, self._cycle, None))
         if run is None:
             return start, []
         self.line += run.lines
         return run.end, self._heard(dialect, run.found)
 
-    def _skip(self, data: bytes, position: int, stop: int) -> int:
+    def _skip(self, chunk: Chunk, position: int, stop: int) -> int:
         """Pass over the lines before `stop` that nobody wants; where the next wanted one begins."""
-        panel = self._panel
+        panel, data = self._panel, chunk.data
         if self._finder.every_line or panel.wants:
             return position
         if panel.due is None:
-            self.line += data.count(b"\n", position, stop) + (stop == len(data) and not data.endswith(b"\n"))
+            self.line += chunk.line_ends(position, stop) + (stop == len(data) and not data.endswith(b"\n"))
             return stop
         while position < stop and self.line + 1 < panel.due:
             position = data.find(b"\n", position) + 1 or len(data)
@@ -193,7 +201,7 @@ class Session:
             raw = raw[: self._limits.line_bytes]
             text = f"line {self.line} is longer than {len(raw):,} bytes and was cut there"
             found.append(self._problem("long_line", text))
-        prefixed = strip_prefixes(clean(raw))
+        prefixed = self._prefixes.strip(clean(raw))
         text = prefixed.text
         self._system = self._system or prefixed.system
         t_s = chunk.time_at(start) if chunk.times_s else None

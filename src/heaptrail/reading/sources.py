@@ -11,6 +11,8 @@ from bisect import bisect_right
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from heaptrail.capture import CaptureHeader, CaptureReader, looks_like_capture, parse_mark, read_capture
 from heaptrail.reading.opening import Opened, open_input
 
@@ -25,6 +27,10 @@ BLOCK_BYTES = 512 << 10
 """What lies in a processor's cache while it is searched; larger blocks are no faster."""
 
 
+_LINE_END = ord("\n")
+_FEW_BYTES = 2048
+
+
 class Chunk(NamedTuple):
     """Some whole lines; only the last chunk of a log may end without a line end.
 
@@ -35,6 +41,13 @@ class Chunk(NamedTuple):
     offsets: tuple[int, ...] = ()
     times_s: tuple[float, ...] = ()
     cut_line: bool = False
+
+    def line_ends(self, start: int, stop: int) -> int:
+        """How many lines end between two places."""
+        if stop - start < _FEW_BYTES:
+            return self.data.count(b"\n", start, stop)
+        # numpy counts many at once, bytes.count one after the other
+        return int(np.count_nonzero(np.frombuffer(self.data, np.uint8, stop - start, start) == _LINE_END))
 
     def time_at(self, offset: int) -> float | None:
         """Seconds at that byte, None in a plain log."""
@@ -141,11 +154,17 @@ class _Lines:
         self._size += len(data)
         if hold and self._size < BLOCK_BYTES:
             return None
-        joined = b"".join(self._parts)
-        cut = joined.rfind(b"\n") + 1
-        rest = joined[cut : cut + self._keep_bytes]
+        cut = data.rfind(b"\n") + 1
+        if cut:  # one copy: a block is long, and a log has many
+            whole = b"".join([*self._parts[:-1], memoryview(data)[:cut]])
+            rest = data[cut : cut + self._keep_bytes]
+        else:
+            joined = b"".join(self._parts)
+            end = joined.rfind(b"\n") + 1
+            whole, rest = joined[:end], joined[end : end + self._keep_bytes]
+        cut = len(whole)
         self._parts, self._size = [rest], len(rest)
-        chunk = Chunk(joined[:cut], tuple(self._offsets), tuple(self._times_s))
+        chunk = Chunk(whole, tuple(self._offsets), tuple(self._times_s))
         if self._times_s:
             first = max(0, bisect_right(self._offsets, cut) - 1)
             self._offsets = [max(0, offset - cut) for offset in self._offsets[first:]]

@@ -49,16 +49,38 @@ class Prefixed(NamedTuple):
     system: str | None = None
 
 
+class Prefixes:
+    """Takes prefixes from lines, one after the other: lines of one moment carry one stamp, which is read once."""
+
+    def __init__(self) -> None:
+        self._last = "\0"
+        self._stamp: Stamp | None = None
+
+    def strip(self, text: str) -> Prefixed:
+        """As `strip_prefixes`; equal stamps that follow one another are one object."""
+        if text.startswith(self._last):
+            return _behind_host(text[len(self._last) :], self._stamp)
+        match = _HOST.match(text)
+        if match is None or match["month3"] is not None:
+            return strip_prefixes(text)
+        self._last, self._stamp = match[0], _host_stamp(match)
+        return _behind_host(text[match.end() :], self._stamp)
+
+
 def strip_prefixes(text: str) -> Prefixed:
     """Take time stamps, and the tags that follow one, from the front of a line. Indents behind them are kept."""
     host: Stamp | None = None
-    device: Stamp | None = None
-    system: str | None = None
     if (match := _HOST.match(text)) is not None:
         host = _host_stamp(match)
         text = text[match.end() :]
         if match["month3"] is not None and (logcat := _LOGCAT.match(text)) is not None:
             text = text[logcat.end() :]
+    return _behind_host(text, host)
+
+
+def _behind_host(text: str, host: Stamp | None) -> Prefixed:
+    device: Stamp | None = None
+    system: str | None = None
     begins = text.lstrip()[:1]
     if begins == "[" and (match := _DEVICE_BRACKET.match(text)) is not None:
         device = Stamp("device", float(match[1]))
@@ -119,9 +141,13 @@ class Timeline:
         self._zero: dict[str, float] = {}
         self._last: dict[str, float] = {}
         self._t_s = 0.0
+        self._same: Stamp | None = None
+        self._moment = Moment(None)
 
     def at(self, line: Prefixed) -> Moment:
         """The moment of a line; `t_s` is None where it carries no stamp."""
+        if line.device is None and line.host is not None and line.host is self._same:
+            return self._moment
         reset = self._device_fell(line.device) if line.device is not None else None
         stamp = line.host or line.device
         if stamp is None:
@@ -143,7 +169,9 @@ class Timeline:
         if line.host is not None and line.device is not None:
             self._last[line.device.clock] = line.device.seconds
         self._t_s = max(self._t_s, seconds - self._zero[stamp.clock])
-        return Moment(round(seconds - self._zero[stamp.clock], 6), reset, jump)
+        t_s = round(seconds - self._zero[stamp.clock], 6)
+        self._same, self._moment = stamp, Moment(t_s)
+        return Moment(t_s, reset, jump)
 
     def forget_device(self) -> None:
         """The device was reset: its clock may begin anew without meaning another reset."""

@@ -112,6 +112,11 @@ class Nuttx:
         """See `Dialect`."""
         return self._mallinfo.due
 
+    def passes(self, raw: bytes) -> bool:
+        """See `Dialect`."""
+        others = self._memdump.wants or self._tasks.wants or self._asked is not None
+        return not others and self._heaps.passes(raw)
+
     def feed(self, line: Line) -> list[AnyObservation]:
         """See `Dialect`."""
         if len(line.text) > LONGEST_LINE:
@@ -141,10 +146,9 @@ class Nuttx:
 
     def _rare(self, line: Line) -> list[AnyObservation] | None:
         text = line.text
-        where = place(line, "nuttx")
-        if (match := _FAILED.search(text)) is not None:
-            return [problem(where, "alloc_failed", f"an allocation of {int(match[1]):,} B failed")]
-        if (match := _AT_FAILURE.search(text)) is not None:
+        if "Allocation failed" in text and (match := _FAILED.search(text)) is not None:
+            return [problem(place(line, "nuttx"), "alloc_failed", f"an allocation of {int(match[1]):,} B failed")]
+        if "nused:" in text and (match := _AT_FAILURE.search(text)) is not None:
             total, used, free, largest, blocks, holes = map(int, match.groups())
             return [
                 HeapSample(
@@ -154,10 +158,10 @@ class Nuttx:
                     largest_free_bytes=largest,
                     used_blocks=blocks,
                     free_blocks=holes,
-                    **where,
+                    **place(line, "nuttx"),
                 )
             ]
-        if (match := _ASKED_HEAP.search(text)) is not None:
+        if "proc/" in text and (match := _ASKED_HEAP.search(text)) is not None:
             self._asked = (int(match[1]), line.number)
             return []
         if self._asked is not None:

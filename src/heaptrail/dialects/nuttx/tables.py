@@ -25,6 +25,8 @@ _FREE_ROW = re.compile(
     r"^(?:.*\])?\s*(?:(?P<first>[A-Za-z_]\w{0,31}):\s*)?(?P<figures>\d{1,12}(?:\s+\d{1,12}){3,6}|\d{1,60}(?:\s+\d{1,60}){2,6})"
     r"(?:\s+(?P<last>\S.{0,31}?))?\s*$"
 )
+_FIGURES = re.compile(rb"\d[ \t]+\d+[ \t]")
+"""What every row of these tables holds."""
 _LARGEST = 10**12
 """No heap has as many bytes: two figures have run into one another, or a negative one was printed without its sign."""
 _PAGE = ("total", "used", "free", "largest")
@@ -57,16 +59,23 @@ class HeapTables:
 
     def read(self, line: Line) -> list[AnyObservation] | None:
         """A row; None when the line is none."""
-        if (match := _FREE_HEADING.search(line.text)) is not None:
+        if "total" in line.text and (match := _FREE_HEADING.search(line.text)) is not None:
             self._columns, self._pools, self._left = tuple(match[1].split()), False, _MISSES
             return []
-        if _POOL_HEADING.search(line.text) is not None:
+        if "nifree" in line.text and _POOL_HEADING.search(line.text) is not None:
             self._columns, self._pools, self._left = (), True, _MISSES
             return []
         if self._left == 0:
             return None
         self._left -= 1
         return self._pool(line) if self._pools else self._heap(line)
+
+    def passes(self, raw: bytes) -> bool:
+        """Whether a line is clearly no row; then it is counted as one of those that may fall in between."""
+        if self._left == 0 or _FIGURES.search(raw) is not None or not raw.isascii() or b"\x1b" in raw:
+            return False
+        self._left -= 1
+        return True
 
     def _heap(self, line: Line) -> list[AnyObservation] | None:
         match = _FREE_ROW.match(line.text)
@@ -141,7 +150,7 @@ class TaskTable:
 
     def read(self, line: Line) -> list[AnyObservation] | None:
         """A row; None when the line is none."""
-        if (match := _PS_HEADING.search(line.text)) is not None:
+        if "PID" in line.text and (match := _PS_HEADING.search(line.text)) is not None:
             columns = match[1].split()
             known = all(columns.count(name) == 1 for name in ("PID", "PRI", "STATE"))
             twice = any(columns.count(name) > 1 for name in ("STACK", "FILLED", "HEAP"))
