@@ -11,7 +11,7 @@ import msgspec
 from heaptrail.diagnose import diagnose
 from heaptrail.diagnose.history import diagnose_stream
 from heaptrail.errors import UsageError
-from heaptrail.model.verdict import JudgeSettings
+from heaptrail.model.verdict import Capacity, JudgeSettings
 from heaptrail.reading import read_logs
 from heaptrail.reading.streams import are_recordings, load_stream
 from heaptrail.reports.jsonfile import load_report, looks_like_report
@@ -34,6 +34,12 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float | None = None
     largest_single_loss_bytes: int | None = None
     warmup_cycles: int | None = None
+    capacity: tuple[Capacity, ...] | None = None
+
+    def over(self, file: JudgeSettings) -> Terms:
+        """These terms, and a workload file's for what is not given."""
+        mine = msgspec.structs.asdict(self)
+        return Terms(**{key: getattr(file, key) if value is None else value for key, value in mine.items()})
 
     def settings(self, recorded: JudgeSettings | None) -> JudgeSettings:
         """The settings in force: these over the capture's over the defaults."""
@@ -178,6 +184,12 @@ def _options(reading: ReadOptions, interpretation: Interpretation, settings: Jud
         "--largest-single-loss": settings.largest_single_loss_bytes,
         "--warmup-cycles": settings.warmup_cycles,
         "--wrapper": ", ".join(interpretation.wrappers) or None,
+        "[judge] capacity": "; ".join(_told(each) for each in settings.capacity) or None,
         "--allow-mismatch": "yes" if interpretation.allow_mismatch else None,
     }
     return {name: str(value) for name, value in sorted(named.items()) if value is not None}
+
+
+def _told(capacity: Capacity) -> str:
+    limits = {"blocks": capacity.max_blocks, "bytes": capacity.max_bytes}
+    return f"{capacity.site}: {', '.join(f'{most} {what}' for what, most in limits.items() if most is not None)}"

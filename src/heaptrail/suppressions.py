@@ -24,6 +24,7 @@ import msgspec
 
 from heaptrail.errors import FormatError, UsageError
 from heaptrail.model.report import ReportProblem, SuppressionUse
+from heaptrail.symbols.patterns import matches
 from heaptrail.units import format_bytes, plural
 
 if TYPE_CHECKING:
@@ -139,34 +140,6 @@ def _checked(entry: Suppression) -> Suppression:
             try_this="a part of a function's or file's name",
         )
     return entry
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether a LeakSanitizer pattern fits a name; in time linear in the name, whatever the pattern."""
-    at_start = pattern.startswith("^")
-    at_end = pattern.endswith("$") and len(pattern) > at_start
-    first, *others = pattern[at_start : len(pattern) - at_end].split("*")
-    if at_start and not name.startswith(first):
-        return False
-    if at_start and not others:
-        return not at_end or name == first
-    place = len(first) if at_start else _after(name, first, 0)
-    if not others:
-        return name.endswith(first) if at_end else place >= 0
-    *middle, last = others
-    for part in middle:
-        place = _after(name, part, place)
-    if place < 0:
-        return False
-    if at_end:
-        return name.endswith(last) and len(name) - len(last) >= place
-    return last in name[place:]
-
-
-def _after(name: str, part: str, place: int) -> int:
-    """Where the next occurrence of `part` ends, -1 where there is none."""
-    found = name.find(part, place) if place >= 0 else -1
-    return found + len(part) if found >= 0 else -1
 
 
 def mark_suppressed(

@@ -171,3 +171,17 @@ def test_output_to_a_folder_that_cannot_be_made_is_said(heaptrail: Heaptrail) ->
 
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
+
+
+def test_an_answer_given_afterwards_is_applied_with_terms(heaptrail: Heaptrail, tmp_path: Path) -> None:
+    terms = tmp_path / "heaptrail.toml"
+    terms.write_text(
+        '[target]\nconsole = "/dev/ttyUSB0"\n[workload]\ncycle_mark = "done"\n'
+        '[[judge.capacity]]\nsite = "0x08396D52"\nmax_blocks = 4\n',
+        encoding="utf-8",
+    )
+    report = report_of(heaptrail, "-", "--terms", terms, stdin=TWO_READINGS.encode())
+
+    classes = {site["frames"][2]["pc"]: finding["class"] for finding in report["findings"] for site in finding["sites"]}  # type: ignore[attr-defined]
+    assert classes == {0x08396D52: "bounded", 0x0839757E: "undecided"}
+    assert report["provenance"]["options"]["[judge] capacity"] == "0x08396D52: 4 blocks"  # type: ignore[index]

@@ -16,7 +16,8 @@ from unit.reports import samples
 from heaptrail.errors import FormatError, UsageError
 from heaptrail.reports.jsonfile import JsonRenderer, load_report
 from heaptrail.reports.terminal import TerminalRenderer
-from heaptrail.suppressions import load_suppressions, mark_suppressed, matches, sanitizer_entries
+from heaptrail.suppressions import load_suppressions, mark_suppressed, sanitizer_entries
+from heaptrail.symbols.patterns import matches
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,17 +11,19 @@ from heaptrail.analysis.bounds import spent_alpha, unseen_loss
 from heaptrail.analysis.classes import Classified, Repetition, classify, repetition_of
 from heaptrail.analysis.cohorts import Cohort, Window, cohort_of, window_of
 from heaptrail.analysis.counters import counted_histories
+from heaptrail.analysis.declared import Use, by_declaration, uses_of
 from heaptrail.analysis.replay import dumps_from_events
 from heaptrail.analysis.sites import SiteHistory, histories
 from heaptrail.model.verdict import SiteVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from heaptrail.analysis.heaps import HeapView
     from heaptrail.analysis.sites import DumpAxis, Histories
     from heaptrail.model.evidence import Evidence
-    from heaptrail.model.verdict import JudgeSettings, SiteClass
+    from heaptrail.model.observations import RawFrame
+    from heaptrail.model.verdict import Capacity, JudgeSettings, SiteClass
 
 GROWING: tuple[SiteClass, ...] = ("leak", "held_until_teardown")
 _ADDRESSES_KEPT = 256  # enough to look a block up; the capture holds them all
@@ -46,12 +48,13 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What one site did, and the class that it was put in for that."""
+    """What one site did, the class that it was put in for that, and the declared capacity that it keeps within."""
 
     site: SiteHistory
     cohort: Cohort
     repetition: Repetition | None
     result: Classified
+    within: Use | None = None
 
     @property
     def grows(self) -> bool:
@@ -90,6 +93,8 @@ class BlockView:
         sites: All sites, growing ones first, then by bytes.
         growing: The rate of all growing sites together, None where there are none or the axis is mere order.
         bound: Greatest loss per cycle of traced blocks that the listings leave possible, None where they cannot tell.
+        declared: What the user declared of sites that were seen.
+        filling: Footprint bytes per unit that sites within their declared capacity still add.
         informative: Enough listings over enough of the run to say that nothing grows.
     """
 
@@ -99,6 +104,8 @@ class BlockView:
     sites: tuple[SiteVerdict, ...]
     growing: Rate | None
     bound: float | None
+    declared: tuple[Use, ...]
+    filling: float
     informative: bool
 
     def of_class(self, *classes: SiteClass) -> tuple[SiteVerdict, ...]:
@@ -106,7 +113,12 @@ class BlockView:
         return tuple(site for site in self.sites if site.site_class in classes)
 
 
-def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | None) -> BlockView | None:
+def view_blocks(
+    evidence: Evidence,
+    settings: JudgeSettings,
+    heap: HeapView | None,
+    declared: Mapping[tuple[RawFrame, ...], Capacity],
+) -> BlockView | None:
     """Judge every site, with the heap's own fall as a witness; None without a listing of blocks or of counters.
 
     Where there are no listings of blocks, a stream of allocations and frees takes their place. Counters speak for the
@@ -120,13 +132,18 @@ def view_blocks(evidence: Evidence, settings: JudgeSettings, heap: HeapView | No
     # Which of the two says of the run as a whole that nothing else grows, and on whose axis it is counted.
     chosen = next((view for view in views if view.informative), views[0])
     entries = _merged(chosen, [view for view in views if view is not chosen])
+    uses = uses_of([(entry.site, entry.bytes) for entry in entries], declared)
+    entries = _ranked(_under(entry, uses, declared) for entry in entries)
+    filling = [entry for entry in entries if entry.within is not None]
     return BlockView(
         found=chosen.found,
         window=chosen.window,
         alpha=chosen.alpha,
         sites=tuple(_site_verdict(entry, chosen.found.unit, evidence) for entry in entries),
         growing=_growing_rate(entries, chosen.found.unit),
-        bound=_bound(chosen, entries, settings),
+        bound=_bound(chosen, [entry for entry in entries if entry.within is None], settings),
+        declared=tuple(uses),
+        filling=sum(entry.cohort.mean for entry in filling),
         informative=chosen.informative,
     )
 
@@ -153,14 +170,28 @@ def _judged(found: Histories, settings: JudgeSettings, heap: HeapView | None, ev
 
 
 def _merged(chosen: _Judged, others: Sequence[_Judged]) -> list[_Entry]:
-    """One entry for each stack, growing ones first, then by bytes; what lies on another axis is left out."""
+    """One entry for each stack; what lies on another axis is left out."""
     entries = {entry.site.key: entry for entry in chosen.entries}
     for other in (entry for view in others if view.found.unit == chosen.found.unit for entry in view.entries):
         known = entries.get(other.site.key)
         if known is None or (other.grows and not known.grows):
             entries[other.site.key] = other
+    return list(entries.values())
+
+
+def _under(entry: _Entry, uses: Sequence[Use], declared: Mapping[tuple[RawFrame, ...], Capacity]) -> _Entry:
+    """The entry as the user's declaration, where there is one for it, makes it."""
+    capacity = declared.get(entry.site.key[0])
+    use = next((use for use in uses if use.capacity == capacity), None)
+    if use is None:
+        return entry
+    return replace(entry, result=by_declaration(entry.result, use), within=None if use.over else use)
+
+
+def _ranked(entries: Iterable[_Entry]) -> list[_Entry]:
+    """Growing ones first, then by bytes."""
     return sorted(
-        entries.values(), key=lambda entry: (_ORDER.index(entry.result.site_class), -entry.per_unit_bytes, -entry.bytes)
+        entries, key=lambda entry: (_ORDER.index(entry.result.site_class), -entry.per_unit_bytes, -entry.bytes)
     )
 
 

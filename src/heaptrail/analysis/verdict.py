@@ -24,12 +24,15 @@ from heaptrail.model.verdict import Fit, Interval, UpperBound, Verdict
 from heaptrail.units import format_rate, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from heaptrail.analysis.blocks import BlockView
     from heaptrail.model.evidence import Evidence
-    from heaptrail.model.verdict import Books, JudgeSettings, VerdictWord
+    from heaptrail.model.observations import RawFrame
+    from heaptrail.model.verdict import Books, Capacity, JudgeSettings, VerdictWord
 
+_NOTHING_DECLARED: Mapping[tuple[RawFrame, ...], Capacity] = {}
+_MOSTLY = 0.75  # of a fall, that sites within their declared capacity explain
 _SEVERITY: dict[VerdictWord, int] = {"leak": 2, "inconclusive": 1, "no_leak": 0}
 
 
@@ -44,13 +47,17 @@ class _Outcome:
     books: Books | None = None
 
 
-def judge(evidence: Evidence, settings: JudgeSettings) -> Verdict:
+def judge(
+    evidence: Evidence, settings: JudgeSettings, declared: Mapping[tuple[RawFrame, ...], Capacity] = _NOTHING_DECLARED
+) -> Verdict:
     """Judge a run.
 
     Args:
         evidence: Heap readings, dumps of live blocks, or both. Boots are kept apart; readings taken with the tracer on
             are never compared with those taken with it off.
         settings: The user's terms. Without a tolerance of the user's own a proven leak of any size is `leak`.
+        declared: The backtraces that fit one of the settings' capacities. Patterns are of names, which analysis does
+            not know; `heaptrail.diagnose` looks them up.
 
     Returns:
         The verdict on the worst heap, with reasons that name it, and a class for every site. Never raises for any
@@ -59,7 +66,7 @@ def judge(evidence: Evidence, settings: JudgeSettings) -> Verdict:
     samples = readings_while_running(evidence.samples, evidence.marks)
     views = [view_heap(series, settings) for series in heap_series(samples)]
     main = _main_heap(views)
-    blocks = view_blocks(evidence, settings, main)
+    blocks = view_blocks(evidence, settings, main, declared)
     if main is None:
         outcome = _without_readings(blocks, settings)
         return _verdict(outcome, None, views, blocks, settings=settings)
@@ -95,11 +102,19 @@ def _on_heap(
     if view.falls_alone and not unseen:
         return _by_series(view, blocks, settings, sites_elsewhere=sites_elsewhere)
     bound, traced, cycles = _bound(view, blocks, settings)
-    falling = view.trend is not None and view.trend.falling
+    falling = view.trend is not None and view.trend.falling and not _only_fills(view, blocks)
     if bound is not None and not falling and bound.bytes_per_cycle < view.tolerance:
         text = reasons.no_leak(bound, cycles, view.tolerance, traced=traced)
         return _Outcome("no_leak", (text,), bound=bound)
     return _Outcome("inconclusive", tuple(_why(view, blocks, bound, cycles, settings)), bound=bound)
+
+
+def _only_fills(view: HeapView, blocks: BlockView | None) -> bool:
+    """The heap falls because sites that are declared bounded still fill."""
+    trend = view.trend
+    if trend is None or blocks is None or blocks.found.unit != view.series.unit:
+        return False
+    return blocks.filling > 0 and blocks.filling >= _MOSTLY * trend.estimate
 
 
 def _by_sites(view: HeapView, blocks: BlockView, evidence: Evidence, settings: JudgeSettings) -> _Outcome:
@@ -164,7 +179,7 @@ def _bound(view: HeapView, blocks: BlockView | None, settings: JudgeSettings) ->
     candidates: list[tuple[float, bool, float]] = []
     if view.bound is not None:
         candidates.append((view.bound, False, view.after))
-    no_fall = view.trend is None or not view.trend.falling
+    no_fall = view.trend is None or not view.trend.falling or _only_fills(view, blocks)
     if blocks is not None and blocks.bound is not None and no_fall:
         candidates.append((blocks.bound, True, blocks.window.now))
     if not candidates:
@@ -211,6 +226,12 @@ def _about_trend(view: HeapView, blocks: BlockView | None) -> list[str]:
     assert trend is not None, "the caller looked"
     unit = view.series.unit
     rate = f"{format_rate(trend.estimate)} B per {unit}"
+    if trend.falling and blocks is not None and _only_fills(view, blocks):
+        text = (
+            f"The heap loses {rate}, of which {format_rate(blocks.filling)} go to sites that are declared bounded and "
+            f"still fill."
+        )
+        return [text]
     if trend.falling and blocks is not None and blocks.informative:
         name = "the heap" if view.series.heap is None else f"heap {view.series.heap}"
         text = (
@@ -291,6 +312,8 @@ def _verdict(
     hourly = per_hour(loss, view)
     cycles_left, hours_left = exhaustion(outcome.word, loss, view, blocks, outcome.bound)
     lines = list(outcome.reasons)
+    if blocks is not None:
+        lines += [use.sentence for use in blocks.declared]
     if cycles_left is not None:
         lines += [line for line in (reasons.exhausted(cycles_left, hours_left),) if line is not None]
     if view is not None:

@@ -77,6 +77,10 @@ Warmup = Annotated[
         "--warmup-cycles", min=0, help="Rounds in which caches may still fill.", show_default="0, or as hunted"
     ),
 ]
+TermsFile = Annotated[
+    Path | None,
+    typer.Option("--terms", metavar="FILE", help="Workload file whose terms hold (warm-up, [judge], capacities)."),
+]
 LargestLoss = Annotated[
     int | None,
     typer.Option(

@@ -26,6 +26,7 @@ def read_command(
     tolerate: options.Tolerate = None,
     confidence: options.Confidence = None,
     largest_single_loss: options.LargestLoss = None,
+    terms: options.TermsFile = None,
     wrapper: options.Wrapper = None,
     source_map: options.SourceMap = None,
     allow_mismatch: options.AllowMismatch = False,
@@ -35,6 +36,7 @@ def read_command(
     from heaptrail.cli.output import check_targets, exit_status, load_known, with_known, write_report
     from heaptrail.cli.progress import reading_progress
     from heaptrail.interpret import Interpretation, Terms, interpret
+    from heaptrail.procedures.workload import load_workload
     from heaptrail.reading import ReadOptions
 
     targets = check_targets(output_format, output)
@@ -46,15 +48,16 @@ def read_command(
         pattern=pattern,
         columns=options.names(columns),
     )
+    given = Terms(
+        warmup_cycles=warmup_cycles,
+        tolerate_bytes_per_cycle=tolerate,
+        confidence=confidence,
+        largest_single_loss_bytes=largest_single_loss,
+    )
     interpretation = Interpretation(
         elf=elf,
         debug_file=debug_file,
-        terms=Terms(
-            warmup_cycles=warmup_cycles,
-            tolerate_bytes_per_cycle=tolerate,
-            confidence=confidence,
-            largest_single_loss_bytes=largest_single_loss,
-        ),
+        terms=given if terms is None else given.over(load_workload(terms).judge_settings()),
         source_map=tuple(source_map or ()),
         wrappers=tuple(wrapper or ()),
         allow_mismatch=allow_mismatch,

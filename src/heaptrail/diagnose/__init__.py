@@ -12,6 +12,7 @@ import msgspec
 
 from heaptrail.diagnose.belonging import check_belonging
 from heaptrail.diagnose.callers import Checked
+from heaptrail.diagnose.capacities import Declarations
 from heaptrail.diagnose.curve import report_series
 from heaptrail.diagnose.findings import findings_of
 from heaptrail.diagnose.gaps import report_problems
@@ -58,7 +59,8 @@ def diagnose(
     fits = all(problem.what != "elf_mismatch" for problem in mismatches)
     checked = Checked(symbolizer if fits else NoSymbols())
     evidence = _with_footprint(checked.evidence(evidence), symbolizer)
-    verdict = judge(evidence, settings)
+    declared = Declarations(settings.capacity, symbolizer)
+    verdict = judge(evidence, settings, declared.of(evidence))
     findings = findings_of(verdict, symbolizer, checked.stale_pcs)
     return Report(
         verdict=verdict.verdict,
@@ -73,7 +75,12 @@ def diagnose(
         findings=findings,
         series=report_series(evidence, verdict.fits),
         tasks=tuple(_task_row(history) for history in evidence.tasks),
-        problems=(*mismatches, *checked.problems(), *report_problems(evidence, symbolizer, findings)),
+        problems=(
+            *mismatches,
+            *checked.problems(),
+            *report_problems(evidence, symbolizer, findings),
+            *declared.problems(),
+        ),
         boots=evidence.boots,
         cycles=_cycles_completed(evidence),
         provenance=Provenance(

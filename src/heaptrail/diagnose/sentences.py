@@ -152,8 +152,23 @@ def finding_advice(site_class: SiteClass, sites: Sequence[Site], *, freed_at_tea
             *_how_to_name(sites),
         )
     if site_class == "undecided":
-        return ("Run more cycles, and print the live blocks at two or more moments of the run.", *_how_to_name(sites))
+        return (
+            "Run more cycles, and print the live blocks at two or more moments of the run.",
+            *_bound_question(sites),
+            *_how_to_name(sites),
+        )
     return ()
+
+
+def _bound_question(sites: Sequence[Site]) -> tuple[str, ...]:
+    """Of a site that grows and may be a cache, who wrote it can say how much it may hold; the lines to say it with."""
+    growing = [site for site in sites if site.per_cycle_blocks]
+    if not growing or not growing[0].frames:
+        return ()
+    site = growing[0]
+    pattern = site.name or format_address(site.frames[0].pc)
+    line = f'capacity = [ {{ site = "{pattern}", max_blocks = {2 * max(site.live_blocks, 1)} }} ]'
+    return (f"Does it have a bound? If it is a cache or a pool, declare it in heaptrail.toml under [judge]: {line}",)
 
 
 def _how_to_name(sites: Sequence[Site]) -> tuple[str, ...]:

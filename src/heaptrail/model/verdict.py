@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -10,6 +10,20 @@ from heaptrail.model.observations import RawFrame, SizeKind
 
 VerdictWord = Literal["leak", "no_leak", "inconclusive"]
 SiteClass = Literal["leak", "held_until_teardown", "bounded", "one_time", "in_flight", "undecided"]
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The user's answer to "does this site have a bound?" (`[[judge.capacity]]` in heaptrail.toml).
+
+    Args:
+        site: Pattern of a function, file, module or address in the backtrace, as in suppressions (`dns_cache_*`).
+        max_blocks: The most blocks that all sites which match may hold together, None where only bytes are bounded.
+        max_bytes: The same in bytes as the dumps print them.
+    """
+
+    site: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    max_blocks: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,12 +38,14 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True):
             this assumption and always states it.
         warmup_cycles: Cycles at the start of each boot in which caches may still be filling; growth within them proves
             nothing, nor does growth before the run has lasted twice as long.
+        capacity: Sites that are declared to be bounded.
     """
 
     tolerate_bytes_per_cycle: float | None = None
     confidence: float = 0.99
     largest_single_loss_bytes: int = 256
     warmup_cycles: int = 0
+    capacity: tuple[Capacity, ...] = ()
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):

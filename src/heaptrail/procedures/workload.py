@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from heaptrail.errors import UsageError
-from heaptrail.model.verdict import JudgeSettings
+from heaptrail.model.verdict import Capacity, JudgeSettings
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e7)]
 Cycles = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
@@ -138,6 +138,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tolerate_bytes_per_cycle: Annotated[float, msgspec.Meta(ge=0)] | None = None
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = JudgeSettings().confidence
     largest_single_loss_bytes: Annotated[int, msgspec.Meta(ge=1)] = JudgeSettings().largest_single_loss_bytes
+    capacity: tuple[Capacity, ...] = ()
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,6 +173,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             confidence=self.judge.confidence,
             largest_single_loss_bytes=self.judge.largest_single_loss_bytes,
             warmup_cycles=self.workload.warmup_cycles,
+            capacity=self.judge.capacity,
         )
 
 
@@ -232,7 +234,8 @@ class _Where:
         number = self._line_of(keys)
         line = f" line {number}" if number else ""
         table, rest = keys[:1], [key for key in keys[1:] if not key.isdigit()]
-        position = next((f" (step {int(key) + 1})" for key in keys if key.isdigit()), "")
+        what = "step" if keys[:1] == ("workload",) else "entry"
+        position = next((f" ({what} {int(key) + 1})" for key in keys if key.isdigit()), "")
         return f"{self._name}{line}, {' '.join([f'[{table[0]}]' if table else 'top', *rest])}{position}"
 
     def _line_of(self, keys: tuple[str, ...]) -> int | None:
@@ -274,6 +277,7 @@ def _refuse_unknown(value: object, record: object, keys: tuple[str, ...], where:
 def _check_meaning(loaded: Workload, where: _Where) -> None:
     """What types cannot say: expressions that compile, steps that do something, cycles that end."""
     plan = loaded.workload
+    _check_capacities(loaded.judge.capacity, where)
     _check_pattern(loaded.target.prompt, ("target", "prompt"), where)
     _check_pattern(plan.cycle_mark, ("workload", "cycle_mark"), where)
     _check_pattern(plan.boot_mark, ("workload", "boot_mark"), where)
@@ -288,6 +292,15 @@ def _check_meaning(loaded: Workload, where: _Where) -> None:
             f"{where.of(('workload',))}: neither cycle nor cycle_mark tells what a round is",
             try_this="cycle_mark = a regular expression of the line that ends a round, or cycle = steps of one",
         )
+
+
+def _check_capacities(capacities: tuple[Capacity, ...], where: _Where) -> None:
+    for index, capacity in enumerate(capacities):
+        keys = ("judge", "capacity", str(index))
+        if capacity.max_blocks is None and capacity.max_bytes is None:
+            raise UsageError(f"{where.of(keys)}: no maximum is given", try_this="max_blocks = 32, or max_bytes = 4096")
+        if not capacity.site.strip("^$* "):
+            raise UsageError(f"{where.of(keys)}: the pattern fits every site", try_this="a part of a function's name")
 
 
 def _check_pattern(pattern: str | None, keys: tuple[str, ...], where: _Where) -> None:
@@ -373,6 +386,8 @@ cycle_timeout_s = 600.0
 confidence = 0.99
 # The largest block that one rare event may lose; every claim of no leak is only as good as this.
 largest_single_loss_bytes = 256
+# A cache or pool with a bound: what fits this pattern (a function, file or address of the backtrace) may hold so much.
+# capacity = [ { site = "dns_cache_*", max_blocks = 32 }, { site = "log_ring.c", max_bytes = 8192 } ]
 
 [report]
 # Files to write, each in the format of its suffix (`heaptrail list reports`).

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heaptrail.errors import HeaptrailError, UsageError
+from heaptrail.model.verdict import Capacity
 from heaptrail.procedures.workload import Step, load_workload, starter_file
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ def test_steps_are_read_in_order(tmp_path: Path) -> None:
         (SMALLEST.replace("round done", "round ("), "line 5, [workload] cycle_mark: 'round (' is not a", "backslash"),
         (SMALLEST.replace("round done", "(round)?"), "[workload] cycle_mark: '(round)?' matches an empty line", ""),
         (SMALLEST + "stop = [{timeout_s = 3}]\n", "[workload] stop (step 1): the step does nothing", "send"),
+        (SMALLEST + '[[judge.capacity]]\nsite = "dns"\n', "capacity (entry 1): no maximum is given", "max_blocks"),
+        (SMALLEST + '[judge]\ncapacity = [{site = "*", max_blocks = 1}]\n', "the pattern fits every site", "a part"),
+        (SMALLEST + '[[judge.capacity]]\nsite = "dns"\nmax_block = 1\n', "max_block (entry 1): there is no", "max_"),
         ('[target]\nconsole = "x"\n', "neither cycle nor cycle_mark", "cycle_mark"),
         ("[target]\nbaud = 1200\n", "[target]: object missing required field `console`", ""),
         ("[workload]\n", "has no table [target]", "[target]"),
@@ -110,6 +114,11 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, sentence: 
     assert sentence in error.sentence
     assert try_this in error.try_this
     assert "heaptrail.toml" in error.sentence
+
+
+def test_capacities_are_part_of_the_terms(tmp_path: Path) -> None:
+    loaded = load_workload(write(tmp_path, SMALLEST + '[[judge.capacity]]\nsite = "dns_*"\nmax_blocks = 32\n'))
+    assert loaded.judge_settings().capacity == (Capacity(site="dns_*", max_blocks=32),)
 
 
 def test_a_file_that_is_not_there_points_to_init(tmp_path: Path) -> None:
