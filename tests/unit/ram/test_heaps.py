@@ -279,7 +279,7 @@ def test_heap_5_takes_its_regions_from_the_user(make_board: MakeBoard, make_heap
     assert [item.address for item in found.live] == [block]
 
 
-@pytest.mark.parametrize("flagged", [True, False], ids=["V11, with an allocated bit", "before, by the free list"])
+@pytest.mark.parametrize("flagged", [True, False], ids=["V10.5, with an allocated bit", "before, by the free list"])
 def test_heap_2_is_walked_with_the_bit_and_without(make_board: MakeBoard, *, flagged: bool) -> None:
     board = make_board()
     start, end = board.variable("xStart", words=2), board.variable("xEnd", words=2)
@@ -298,6 +298,25 @@ def test_heap_2_is_walked_with_the_bit_and_without(make_board: MakeBoard, *, fla
     assert Heap2.recognise(firmware)
     assert [block.address for block in found.live] == [array + 8, array + 0x28]
     assert [end - first for first, end in found.free] == [0x20, 0xA0]
+    assert found.corrupt == ()
+
+
+def test_heap_2_before_v10_5_begins_a_step_behind_an_aligned_array(make_board: MakeBoard) -> None:
+    board = make_board()
+    start, end = board.variable("xStart", words=2), board.variable("xEnd", words=2)
+    array = board.variable("ucHeap", size=0x100)
+    assert array % 16 == 0
+    board.poke(end, 0, 0xF8)
+    for at, link, size in ((0x08, 0, 0x20), (0x28, 0, 0x20), (0x48, 0, 0x20), (0x68, end, 0x98)):
+        board.poke(array + at, link, size)
+    board.poke(start, array + 0x68)
+    firmware, memory = board.firmware(), board.image().memory
+    layout = Heap2()
+
+    found = layout.walk(firmware, memory, layout.place(firmware, memory, None))
+
+    assert [block.address for block in found.live] == [array + 0x10, array + 0x30, array + 0x50]
+    assert found.free == ((array + 0x68, array + 0x100),)
     assert found.corrupt == ()
 
 

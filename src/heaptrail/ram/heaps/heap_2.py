@@ -1,7 +1,8 @@
 """FreeRTOS heap_2: one array, best fit, neighbours never joined. See `links` for the layout of a block.
 
-The free list is ordered by size and ends at the variable `xEnd`. Before V11 nothing in a block says that it is
-allocated: it is allocated where it is not on the list.
+The free list is ordered by size and ends at the variable `xEnd`. Before V10.5 nothing in a block says that it is
+allocated: it is allocated where it is not on the list. There, too, the first block began an alignment further on where
+the array happened to be aligned, so both beginnings are tried.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _ARRAY = "ucHeap"
 
 
 class Heap2:
-    """FreeRTOS heap_2, with an allocated bit (V11) or without."""
+    """FreeRTOS heap_2, with an allocated bit (V10.5) or without."""
 
     name: ClassVar[str] = "heap_2"
 
@@ -56,8 +57,8 @@ class Heap2:
         size = memory.word(tail.address + word)  # xEnd's size is that of the whole heap
         listed, broken = follow_free_list(memory, head.address, canary=0, last=tail.address, arenas=place.arenas)
         best = None
-        for align in alignments(firmware):
-            aligned = -(-start // align) * align
+        starts = [(align, at) for align in alignments(firmware) for at in _beginnings(start, align)]
+        for align, aligned in starts:
             stop = min(aligned + size, end) if size is not None and 0 < size <= end - start else end
             header = -(-2 * word // align) * align
             flagged = self._flagged(memory, aligned, frozenset(listed))
@@ -94,3 +95,8 @@ class Heap2:
                 return False
             at += size
         return False
+
+
+def _beginnings(start: int, align: int) -> tuple[int, ...]:
+    """Where the kernel may have put the first block: at the first aligned byte, or (before V10.5) behind it."""
+    return tuple(dict.fromkeys((-(-start // align) * align, (start + align) // align * align)))

@@ -2,8 +2,8 @@
 
 The layout as portable/MemMang of the FreeRTOS kernel documents it: before each block a `BlockLink_t` of two words, the
 next free block and the block's size with this header in it. The top bit of the size is set while a block is allocated
-(heap_4 and heap_5 of all versions, heap_2 since V11), and its link is then null. With configENABLE_HEAP_PROTECTOR links
-are kept XOR-ed with a canary.
+(heap_4 and heap_5 of all versions, heap_2 since V10.5), and its link is then null. With configENABLE_HEAP_PROTECTOR
+links are kept XOR-ed with a canary.
 
 Blocks are followed by their sizes. The free list is checked on its own and not needed: the kernel marks a block free
 before it suspends the scheduler, so a stopped target may hold a block that is neither allocated nor on the list.
