@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from heaptrail.model.verdict import SiteClass
 
 _MIN_REPEATS = 6
+_FEW_DUMPS = 2  # what came between two dumps may have come once or a hundred times
 _FREED_SHARE = 0.9  # the last block of a growing site is often freed at the stop; nearly all of them is a teardown
 
 
@@ -182,7 +183,8 @@ def _innocent(
     fresh = int((mine.first_seen > 0).sum())
     at_stop = mine.kept_at_stop + mine.freed_at_stop
     stop = [_after_stop(mine, at_stop)] if at_stop else []
-    if fresh == 0 and mine.deaths == 0 and not found.exact:
+    # Births before the first listing can be told apart by the cycle only.
+    if fresh == 0 and mine.deaths == 0 and (not found.exact or found.unit != "cycle"):
         text = f"The same {plural(live, 'block')} in all of {dumps}: set up once, none added since."
         return Classified("one_time", (text, *stop), None)
     if mine.deaths and fresh == live and mine.oldest_death <= 2 * _widest_gap(span):
@@ -191,16 +193,31 @@ def _innocent(
             f"in use, not kept."
         )
         return Classified("in_flight", (text, *stop), None)
-    site_class, text = _by_cohort(cohort, mine, unit, live)
+    if unit == "dump" and len(span.running) > _FEW_DUMPS and cohort.why_not == "few" and cohort.events == 1:
+        site_class, text = _once_between_dumps(fresh, mine)
+    else:
+        site_class, text = _by_cohort(cohort, mine, unit, live, fresh)
     rate = cohort.blocks_per_unit or None
     return Classified(site_class, (text, *stop), rate if site_class == "undecided" else None)
+
+
+def _once_between_dumps(fresh: int, mine: SpanBlocks) -> tuple[SiteClass, str]:
+    """Blocks that came between two of three dumps or more, and in no other space between them."""
+    counts = mine.counts
+    shown = ", ".join(str(count) for count in counts[:8]) + (", …" if len(counts) > 8 else "")
+    if counts[-1] > max(counts[:-1]):
+        text = f"{plural(fresh, 'block')} added before the last dump ({shown} live at {len(counts)} dumps): "
+        return "undecided", f"{text}another one shows whether more keep arriving."
+    if mine.deaths == 0 and counts[-1] == counts[-2]:
+        return "one_time", f"Added once between two dumps, and none since: {shown} live at {len(counts)} dumps."
+    return "bounded", f"Blocks come and go: {shown} live at {len(counts)} dumps, no more at the last than before."
 
 
 def _widest_gap(span: Span) -> float:
     return max((after - before for before, after in pairwise(span.running)), default=0.0)
 
 
-def _by_cohort(cohort: Cohort, mine: SpanBlocks, unit: str, live: int) -> tuple[SiteClass, str]:
+def _by_cohort(cohort: Cohort, mine: SpanBlocks, unit: str, live: int, fresh: int) -> tuple[SiteClass, str]:
     """What the survivors' first failing condition says of the site."""
     added = plural(cohort.survivors, "block")
     if cohort.why_not == "level":
@@ -211,7 +228,8 @@ def _by_cohort(cohort: Cohort, mine: SpanBlocks, unit: str, live: int) -> tuple[
         return ("bounded" if live > 1 else "one_time"), text
     if cohort.why_not == "few" and cohort.events == 1 and unit == "dump":
         # Dumps have no rhythm of their own: what came between two of them may have come once or a hundred times.
-        return "undecided", f"{added} added between two dumps: a third one shows whether more keep arriving."
+        text = plural(fresh, "block")
+        return "undecided", f"{text} added between two dumps: a third one shows whether more keep arriving."
     if cohort.why_not == "few" and cohort.events == 1:
         return "one_time", f"{added} added in one single {unit}: one event is never a leak verdict."
     if cohort.why_not == "churn":
