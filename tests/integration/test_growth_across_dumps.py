@@ -100,7 +100,14 @@ def test_sites_are_told_apart_by_dumps_alone(tmp_path: Path, system: object) -> 
     assert found["0x400d1400"] == "undecided"
     shown = TerminalRenderer().render(report).decode()
     assert "2, 5, 8, 11 blocks live at 4 dumps" in " ".join(shown.split())
-    assert "28 blocks added before the last dump" in " ".join(shown.split())
+
+
+def test_what_came_before_the_last_dump_is_counted_whole(tmp_path: Path) -> None:
+    report = read(tmp_path, esp_idf(LATE))
+
+    assert (
+        report.findings[0].evidence[0].startswith("28 blocks added before the last dump (1, 1, 1, 29 live at 4 dumps)")
+    )
 
 
 @pytest.mark.parametrize("system", [esp_idf, nuttx], ids=["espidf", "nuttx"])

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from heaptrail.dialects import ConsoleCommands
     from heaptrail.reports import Renderer
 
 _WIDTH = 100
@@ -51,7 +52,18 @@ def _dialects() -> Iterator[str]:
             needs=dialect.firmware_options,
             tells=dialect.tells,
             not_told=dialect.cannot_tell,
+            hunt=_typed(dialect.commands),
         )
+
+
+def _typed(commands: ConsoleCommands | None) -> str:
+    """What `hunt` types on such a console."""
+    if commands is None:
+        return "no commands known; name the firmware's own in [target.commands]"
+    listing = commands.since or commands.peek
+    typed = [commands.sample, commands.arm, listing, commands.collect if commands.collect != commands.peek else None]
+    shown = ", ".join(f"`{command}`" for command in typed if command is not None)
+    return f"types {shown.replace('{moment}', 'N')}"
 
 
 def _reports() -> Iterator[str]:

@@ -86,7 +86,9 @@ class FreeRtos:
     firmware_options: ClassVar[str] = (
         "configUSE_TRACE_FACILITY and configUSE_STATS_FORMATTING_FUNCTIONS for the table; heap_4 or heap_5 for totals"
     )
-    tells: ClassVar[str] = "Free, smallest-ever and largest free bytes, counts of allocations and frees, stack marks."
+    tells: ClassVar[str] = (
+        "Free, smallest-ever and largest free bytes, counts of allocations and frees, stack marks, CPU shares."
+    )
     cannot_tell: ClassVar[str] = "Which block, which task, which line of code: the stock kernel records none of it."
     commands: ClassVar[ConsoleCommands | None] = None
     companions: ClassVar[tuple[str, ...]] = ("firmware", "heaptrail")
