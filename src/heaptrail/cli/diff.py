@@ -39,18 +39,22 @@ def diff_command(
     cycle_mark: options.CycleMark = None,
     boot_mark: options.BootMark = None,
     wrapper: options.Wrapper = None,
+    suppressions: options.Suppressions = None,
 ) -> None:
     """Say what became of the leaks between two runs, of the same build or another.
 
     Exit status: 0 no new or grown leak, 1 a new or grown leak, 3 inconclusive.
     """
-    from heaptrail.cli.output import open_binary
+    from heaptrail.cli.output import load_known, open_binary, with_known
     from heaptrail.compare import compare
 
     writers = [(_writer(output_format, path), path) for path in output or [Path("-")]]
+    known = load_known(suppressions)
     marks = (cycle_mark, boot_mark)
     wrappers = tuple(wrapper or ())
-    comparison = compare(_report(before, elf_a, marks, wrappers), _report(after, elf_b, marks, wrappers))
+    old = _report(before, elf_a, marks, wrappers)
+    new = with_known(_report(after, elf_b, marks, wrappers), known)
+    comparison = compare(old, new)
     for write, path in writers:
         with open_binary(path) as out:
             out.write(write(comparison))

@@ -93,15 +93,17 @@ def ram_command(
     tolerate: options.Tolerate = None,
     confidence: options.Confidence = None,
     allow_mismatch: options.AllowMismatch = False,
+    suppressions: options.Suppressions = None,
 ) -> None:
     """Say from RAM images which blocks nothing points to, and which sizes grow from image to image."""
-    from heaptrail.cli.output import EXIT_STATUS, check_targets, write_report
+    from heaptrail.cli.output import check_targets, exit_status, load_known, with_known, write_report
     from heaptrail.limits import DEFAULT_LIMITS
     from heaptrail.postmortem import CycleRule, examine, report_on
     from heaptrail.ram.firmware import Firmware
     from heaptrail.ram.survey import Question
 
     targets = check_targets(output_format, output)
+    known = load_known(suppressions)
     addresses = [_address(text, "--why") for text in why or ()]
     states = _states(list_blocks)
     firmware = Firmware(elf, DEFAULT_LIMITS)
@@ -129,11 +131,12 @@ def ram_command(
     )
     settings = _settings(tolerate, confidence)
     report = report_on(examined, firmware, settings, options=told, allow_mismatch=allow_mismatch)
+    report = with_known(report, known, tolerate)
     if addresses or states:
         _answer(examined.surveys[-1], firmware, addresses, states)
     else:
         write_report(report, targets)
-    raise typer.Exit(EXIT_STATUS[report.verdict])
+    raise typer.Exit(exit_status(report))
 
 
 def _answer(found: Survey, firmware: Firmware, addresses: list[int], states: tuple[int, ...]) -> None:

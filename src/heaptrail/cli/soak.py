@@ -83,10 +83,11 @@ def soak_command(
     output_format: options.Format = None,
     output: options.Output = None,
     allow_mismatch: options.AllowMismatch = False,
+    suppressions: options.Suppressions = None,
 ) -> None:
     """Run the workload until it is proven, or refuted, that it loses less than a limit."""
     from heaptrail.cli.device import interpretation_of, overridden
-    from heaptrail.cli.output import check_targets, write_report
+    from heaptrail.cli.output import check_targets, load_known, with_known, write_report
     from heaptrail.procedures.claim import parse_claim
     from heaptrail.procedures.workload import load_workload
 
@@ -96,6 +97,7 @@ def soak_command(
     if junit is not None:
         targets.append(("junit", junit))
     earlier = _earlier(baseline)
+    known = load_known(suppressions)
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     run = _Run(workload, claim, capture, interpretation, part_bytes=int(part_mb * (1 << 20)))
     outcome = run.go(longest_s=options.seconds_of(longest), resume=resume, traced=tracer)
@@ -103,6 +105,7 @@ def soak_command(
         raise outcome.error
     _tell(outcome, capture)
     report, tolerance = run.report()
+    report = with_known(report, known, tolerance)
     write_report(report, targets)
     plain = next((name for name, path in targets if path == _STDOUT), "terminal") == "terminal"
     _conclude(report, claim, tolerance, earlier, to=sys.stdout if plain else sys.stderr)
@@ -267,10 +270,10 @@ def _conclude(report: Report, claim: Claim, tolerance: float | None, earlier: Re
 
 
 def _status(outcome: SoakOutcome, report: Report) -> int:
-    from heaptrail.cli.output import EXIT_STATUS
+    from heaptrail.cli.output import exit_status
 
     if outcome.interrupted:
         return EXIT_INTERRUPTED
     if outcome.error is not None:
         return outcome.error.exit_status
-    return EXIT_STATUS[report.verdict]
+    return exit_status(report)

@@ -68,15 +68,17 @@ def trace_command(
     wrapper: options.Wrapper = None,
     source_map: options.SourceMap = None,
     allow_mismatch: options.AllowMismatch = False,
+    suppressions: options.Suppressions = None,
 ) -> None:
     """Say from the history of every allocation and free what leaks, who allocates it, and who alone frees."""
     from heaptrail.cli.device import interpretation_of
-    from heaptrail.cli.output import EXIT_STATUS, check_targets, write_report
+    from heaptrail.cli.output import check_targets, exit_status, load_known, with_known, write_report
     from heaptrail.interpret import Interpretation, Terms, interpret_stream
     from heaptrail.reading import ReadOptions
 
     live = _workload(recorded, console, workload_file, elf, baud)
     targets = check_targets(output_format, output or [Path("-"), *(live.output_paths if live else ())])
+    known = load_known(suppressions)
     interpretation = Interpretation(elf=elf, allow_mismatch=allow_mismatch)
     if live is not None:
         interpretation = interpretation_of(live, allow_mismatch=allow_mismatch)
@@ -95,8 +97,9 @@ def trace_command(
         if outcome.error is not None and outcome.phase == "connect":
             raise typer.Exit(outcome.error.exit_status)
     report = interpret_stream(recorded or [capture], ReadOptions(cycle_mark=cycle_mark), interpretation)
+    report = with_known(report, known)
     write_report(report, targets)
-    status = EXIT_STATUS[report.verdict]
+    status = exit_status(report)
     if outcome is not None and outcome.interrupted:
         status = EXIT_INTERRUPTED
     elif outcome is not None and outcome.error is not None:

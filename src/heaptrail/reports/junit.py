@@ -2,7 +2,8 @@
 
 The layout is that of the Ant task (`testsuites`, `testsuite`, `properties`, `testcase`, `failure`, `error`), to which
 Jenkins and GitLab keep. A leak is a failure; a run that decides nothing is an error, since a server must not show it
-as passed.
+as passed. A known leak is skipped, with the entry that it is known by; where every leak is known, the verdict's test
+passes, as the exit status is 0 then.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 from xml.etree import ElementTree as ET
 
+from heaptrail.reports import wording
 from heaptrail.reports.untrusted import NAME_CHARACTERS, plain_lines, printable
 from heaptrail.units import format_rate
 
@@ -30,7 +32,8 @@ class JunitRenderer:
     def render(self, report: Report) -> bytes:
         """One suite; everything from a device is escaped and printable, as XML 1.0 demands."""
         failing = [finding for finding in report.findings if _fails(finding)]
-        leak, open_still = report.verdict == "leak", report.verdict == "inconclusive"
+        known = sum(finding.suppressed_by is not None for finding in report.findings)
+        leak, open_still = report.verdict == "leak" and not report.all_suppressed, report.verdict == "inconclusive"
         counts = {
             "tests": str(1 + len(report.findings)),
             "failures": str(len(failing) + leak),
@@ -38,7 +41,7 @@ class JunitRenderer:
         }
         suites = ET.Element("testsuites", {"name": SUITE, **counts})
         seconds = f"{_seconds(report):.3f}"
-        suite = ET.SubElement(suites, "testsuite", {"name": SUITE, **counts, "skipped": "0", "time": seconds})
+        suite = ET.SubElement(suites, "testsuite", {"name": SUITE, **counts, "skipped": str(known), "time": seconds})
         properties = ET.SubElement(suite, "properties")
         for key, value in _facts(report):
             ET.SubElement(properties, "property", {"name": key, "value": value})
@@ -52,6 +55,8 @@ class JunitRenderer:
             if _fails(finding):
                 lines = (*finding.evidence, *finding.advice)
                 _trouble(case, "failure", finding.finding_class, finding.summary, lines)
+            elif finding.suppressed_by is not None:
+                ET.SubElement(case, "skipped").text = printable(f"known: {finding.suppressed_by}")
         ET.indent(suites)
         content: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
         return content + b"\n"
@@ -85,7 +90,8 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         "build_id": report.provenance.elf.build_id if report.provenance.elf is not None else None,
         "captures": ", ".join(capture.name for capture in report.provenance.captures) or None,
     }
-    return [(key, printable(value)) for key, value in facts.items() if value is not None]
+    known = [("known_leak", wording.known_text(use)) for use in report.suppressions]
+    return [(key, printable(value)) for key, value in [*facts.items(), *known] if value is not None]
 
 
 def _rate(rate: Interval | None) -> str | None:

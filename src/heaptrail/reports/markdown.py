@@ -25,6 +25,7 @@ _FINDINGS_SHOWN: Final = 5
 _SITES_SHOWN: Final = 3
 _FRAMES_SHOWN: Final = 16
 _PROBLEMS_SHOWN: Final = 5
+_KNOWN_SHOWN: Final = 20
 _SENTENCE: Final = 400
 """GitHub refuses a comment of more than 65,536 characters; with these bounds it stays far below."""
 _SPECIAL: Final = re.compile(r"[\\`*~<>&|@#$\[\]!]|(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])|(?<=:)//|(?<=www)\.|(?<=WWW)\.")
@@ -125,11 +126,9 @@ def _suppressions(report: Report) -> Iterator[str]:
     if report.suppressions:
         yield ""
         yield "Known leaks:"
-        yield from (
-            f"- {use.status}: {markdown_text(use.pattern, 160)}, {plural(use.sites, 'site')}, "
-            f"{wording.bytes_text(use.live_bytes)} live{f' ({markdown_text(use.reason, 160)})' if use.reason else ''}"
-            for use in report.suppressions[:_PROBLEMS_SHOWN]
-        )
+        yield from (f"- {markdown_text(wording.known_text(use))}" for use in report.suppressions[:_KNOWN_SHOWN])
+        if len(report.suppressions) > _KNOWN_SHOWN:
+            yield f"- and {len(report.suppressions) - _KNOWN_SHOWN:,} more on the list"
 
 
 def _problems(report: Report) -> Iterator[str]:

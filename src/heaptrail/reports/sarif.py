@@ -52,7 +52,11 @@ class SarifRenderer:
             "columnKind": "unicodeCodePoints",
             "invocations": [_invocation(report)],
             "results": [_result(finding) for finding in report.findings],
-            "properties": {"verdict": report.verdict, "headline": printable(report.headline)},
+            "properties": {
+                "verdict": report.verdict,
+                "headline": printable(report.headline),
+                "knownLeaks": [wording.known_text(use) for use in report.suppressions],
+            },
         }
         log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
         return msgspec.json.format(msgspec.json.encode(log), indent=1) + b"\n"
@@ -120,7 +124,8 @@ def _result(finding: Finding) -> dict[str, Any]:
     if flows:
         result["codeFlows"] = flows
     if finding.suppressed_by is not None:
-        result["suppressions"] = [{"kind": "external", "justification": printable(finding.suppressed_by)}]
+        known = {"kind": "external", "status": "accepted", "justification": printable(finding.suppressed_by)}
+        result["suppressions"] = [known]
     return result
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from heaptrail.model.evidence import CaptureInfo
-    from heaptrail.model.report import Finding, Frame, Report, ReportProblem, Site
+    from heaptrail.model.report import Finding, Frame, Report, ReportProblem, Site, SuppressionUse
     from heaptrail.model.verdict import Books, Interval, SiteClass, UpperBound, VerdictWord
 
 UNKNOWN: Final = "unknown"
@@ -217,6 +217,14 @@ def amount_read(capture: CaptureInfo) -> str:
     """How much a capture is: lines and bytes of a log, bytes of a memory image."""
     size = bytes_text(capture.bytes_read)
     return size if capture.format == "image" else f"{plural(capture.lines, 'line')}, {size}"
+
+
+def known_text(use: SuppressionUse) -> str:
+    """An entry of a list of known leaks, and what it matched: `used: leak:softvol_* (known.supp:3), 2 sites, ...`."""
+    said = [part for part in (use.reason, use.owner, use.expires and f"until {use.expires}") if part]
+    more = f" ({', '.join(printable(part, NAME_CHARACTERS) for part in said)})" if said else ""
+    pattern, place = printable(use.pattern, NAME_CHARACTERS), printable(use.place, NAME_CHARACTERS)
+    return f"{use.status}: {pattern} ({place}), {plural(use.sites, 'site')}, {bytes_text(use.live_bytes)} live{more}"
 
 
 def reproduce_command(report: Report) -> str:

@@ -29,9 +29,10 @@ STRUCTURE: dict[str, tuple[set[str], dict[str, str]]] = {
     ),
     "properties": (set(), {"property": "*"}),
     "property": ({"name", "value"}, {}),
-    "testcase": ({"classname", "name", "time"}, {"failure": "?", "error": "?"}),
+    "testcase": ({"classname", "name", "time"}, {"failure": "?", "error": "?", "skipped": "?"}),
     "failure": ({"type", "message"}, {}),
     "error": ({"type", "message"}, {}),
+    "skipped": (set(), {}),
 }
 """What the schema of Jenkins' xunit plugin and GitLab's parser have in common, as far as we use it."""
 
