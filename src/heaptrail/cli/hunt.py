@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from heaptrail.procedures.workload import Workload
 
 
+_WORTH_SAYING_S = 5.0
+"""A listing that takes longer is announced."""
+
+
 def hunt_command(
     workload_file: Annotated[
         Path, typer.Argument(metavar="WORKLOAD", help="The workload file (`heaptrail init` writes one).")
@@ -83,7 +87,14 @@ def _drive(
     transport = transport_for(workload)
     capture.parent.mkdir(parents=True, exist_ok=True)
     writer = CaptureWriter(capture, header, clock)
-    return hunt(workload, commands, transport, writer, clock=clock, progress=progress)
+
+    def tell(step: HuntProgress) -> None:
+        if step.takes_s is not None and step.takes_s >= _WORTH_SAYING_S:
+            sys.stderr.write(f"{step.text}\n")  # also where nobody watches a bar: a log should tell why it stands still
+        if progress is not None:
+            progress(step)
+
+    return hunt(workload, commands, transport, writer, clock=clock, progress=tell)
 
 
 def _tell(outcome: HuntOutcome, capture: Path) -> None:

@@ -65,6 +65,7 @@ class ConsoleCommands(msgspec.Struct, frozen=True, kw_only=True):
         collect: Prints the live blocks and stops recording.
         moment: Prints a number that grows with every allocation.
         moment_pattern: Regular expression of the line that holds it; group 1 is the number.
+        sites: Prints what the tracer counted at each call stack, and goes on recording.
         since: Prints the blocks allocated from `{moment}` on; typed instead of `peek` and `collect` where one is known.
         tasks: Prints the tasks, so that blocks have names for owners and owners that have ended are seen.
         prompt: Regular expression of the whole usual prompt.
@@ -78,6 +79,7 @@ class ConsoleCommands(msgspec.Struct, frozen=True, kw_only=True):
     collect: str | None = None
     moment: str | None = None
     moment_pattern: str | None = None
+    sites: str | None = None
     since: str | None = None
     tasks: str | None = None
     prompt: str | None = None

@@ -101,7 +101,7 @@ class HeaptrailAgent:
     )
     cannot_tell: ClassVar[str] = "blocks that were live before `memleak 1`, the order of frees"
     commands: ClassVar[ConsoleCommands | None] = ConsoleCommands(
-        sample="free", arm="memleak 1", peek="memleak show compact", collect="memleak 0"
+        sample="free", arm="memleak 1", peek="memleak show compact", collect="memleak 0", sites="memleak sites"
     )
     triggers: ClassVar[tuple[bytes, ...]] = (b"heaptrail: ",)
     companions: ClassVar[tuple[str, ...]] = ("tina", "freertos", "firmware")

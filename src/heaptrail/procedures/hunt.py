@@ -2,7 +2,8 @@
 
 Readings of `free` with the tracer off, then the tracer on for some more rounds, then the end of the workload, and the
 list of what is still live. The hunt drives and records; it judges nothing, so it knows no dialect but the commands of
-its console. Whatever happens, it ends in bounded time, the capture is closed, and the outcome says how it ended.
+its console. One tracer it knows by its answers: heaptrail's own, which has better commands than those it shares with
+Tina's. Whatever happens, it ends in bounded time, the capture is closed, and the outcome says how it ended.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from heaptrail.dialects import REGISTRY
 from heaptrail.errors import HeaptrailError, TargetError
-from heaptrail.procedures.console import ConsoleTimeout, Rebooted
+from heaptrail.procedures.console import LONGEST_DUMP_S, ConsoleTimeout, Rebooted
 from heaptrail.procedures.driver import Driver, OutOfMemory
+from heaptrail.procedures.listing import AGENT_SAYS, Listing, listing_of, told
+from heaptrail.registry import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +32,8 @@ Phase = Literal["connect", "start", "warm-up", "measure", "trace", "stop", "coll
 
 MAX_REBOOTS = 3
 """A device that resets more often than this does not come far enough to be measured."""
+_SITES_PAUSE = 4.0
+"""The counters of sites are listed again when so many times the last listing's own duration has passed."""
 FEWEST_READINGS = 6
 """A round may be over before `free` has answered once. A phase goes on until it has this many readings, or as many as
 rounds were asked for, but never longer than four times the rounds."""
@@ -36,7 +42,8 @@ rounds were asked for, but never longer than four times the rounds."""
 class HuntProgress(msgspec.Struct, frozen=True):
     """What happens now: `done` of `total` rounds of the phase (total 0 where there is nothing to count).
 
-    `free_bytes` is the latest reading as far as a generic look at the answer tells, for the eye only.
+    `free_bytes` is the latest reading as far as a generic look at the answer tells, for the eye only. `takes_s` is how
+    long the device will be busy with it, where that can be told.
     """
 
     phase: Phase
@@ -44,6 +51,7 @@ class HuntProgress(msgspec.Struct, frozen=True):
     total: int
     text: str
     free_bytes: int | None = None
+    takes_s: float | None = None
 
 
 class HuntOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +130,8 @@ class Hunt(Driver):
         self._tell = progress or (lambda _: None)
         self._phase: Phase = "connect"
         self._measured = False
+        self._listing: Listing | None = None
+        self._counted_s = self._counting_s = 0.0
         self._error: HeaptrailError | None = None
         self._out_of_memory: str | None = None
 
@@ -202,7 +212,7 @@ class Hunt(Driver):
             self._say("stop", "stopping the workload")
             self._stop()
         if self._armed or self._lists:
-            self._say("collect", "collecting what is still live, tracer off")
+            self._announce("collect")
         self._collect()
         self._say("done", "recorded")
 
@@ -224,7 +234,7 @@ class Hunt(Driver):
         while True:
             done = self._cycles - begun
             if due and done >= due[0]:
-                self._say(phase, "listing live blocks", done, wanted)
+                self._announce(phase, done, wanted)
                 self._peek()
                 due.pop(0)
                 continue
@@ -234,10 +244,44 @@ class Hunt(Driver):
             for _ in range(every):
                 self._one_round(f"round {done + 1} of {wanted} ({phase})")
             self._sample()
+            self._count_sites()
 
-    def _say(self, phase: Phase, text: str, done: int = 0, total: int = 0) -> None:
+    # --- heaptrail's own tracer
+
+    def _type(self, command: str, *, lists: bool = False, longest_s: float | None = None) -> list[str] | None:
+        answer = super()._type(command, lists=lists, longest_s=longest_s)
+        shares = self._workload.target.dialect == "auto" and self._commands.sites is None
+        if shares and any(line.strip().startswith(AGENT_SAYS) for line in answer or ()):
+            own = resolve(REGISTRY, "heaptrail", kind="dialect")
+            self._commands = own.commands  # type: ignore[attr-defined]  # the registry's promise
+        return answer
+
+    def _count_sites(self, *, always: bool = False) -> None:
+        """List each site's counters, so that its growth is known round by round, in a fifth of the time at most."""
+        if not self._armed or self._commands.sites is None:
+            return
+        begun_s = self._clock.monotonic()
+        if not always and begun_s - self._counted_s < _SITES_PAUSE * self._counting_s:
+            return
+        self._listing = listing_of(self._type(self._commands.sites, longest_s=LONGEST_DUMP_S) or ())
+        self._counted_s = self._clock.monotonic()
+        self._counting_s = self._counted_s - begun_s
+
+    def _announce(self, phase: Phase, done: int = 0, total: int = 0) -> None:
+        """Say that live blocks will be listed now, and how long that takes, before it is asked for."""
+        last = phase == "collect"
+        self._count_sites(always=True)
+        if self._listing is None:
+            text = "collecting what is still live, tracer off" if last else "listing live blocks"
+            self._say(phase, text, done, total)
+            return
+        size_bytes = self._listing.case_bytes if last else self._listing.compact_bytes
+        text, seconds = told(self._listing.blocks, size_bytes, self._workload.target)
+        self._say(phase, text, done, total, takes_s=seconds)
+
+    def _say(self, phase: Phase, text: str, done: int = 0, total: int = 0, *, takes_s: float | None = None) -> None:
         self._phase = phase
-        self._tell(HuntProgress(phase, min(done, total), total, text, self._free_bytes))
+        self._tell(HuntProgress(phase, min(done, total), total, text, self._free_bytes, takes_s))
 
     def _end(self, text: str) -> None:
         """Leave the device in order, early."""
