@@ -55,6 +55,14 @@ def falls(view: HeapView) -> str:
     )
 
 
+def ran_out() -> str:
+    """What failed allocations do to the listings."""
+    return (
+        "Allocations failed meanwhile: where memory has run out, a site that leaks stops growing and looks bounded. "
+        "Give the device more memory, or measure and trace fewer cycles after a reset."
+    )
+
+
 def _length(span: float, unit: str) -> str:
     """`16 cycles`, `0.8 hours`: hours are seldom whole, all else is counted."""
     return f"{span:,.1f} hours" if unit == "hour" else plural(round(span), unit)

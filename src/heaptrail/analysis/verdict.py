@@ -106,7 +106,10 @@ def _on_heap(
     if bound is not None and not falling and bound.bytes_per_cycle < view.tolerance:
         text = reasons.no_leak(bound, cycles, view.tolerance, traced=traced)
         return _Outcome("no_leak", (text,), bound=bound)
-    return _Outcome("inconclusive", tuple(_why(view, blocks, bound, cycles, settings)), bound=bound)
+    lines = _why(view, blocks, bound, cycles, settings)
+    if falling and any(problem.what == "alloc_failed" for problem in evidence.problems):
+        lines.append(reasons.ran_out())
+    return _Outcome("inconclusive", tuple(lines), bound=bound)
 
 
 def _only_fills(view: HeapView, blocks: BlockView | None) -> bool:

@@ -216,6 +216,17 @@ def test_a_loss_that_no_traced_site_explains_is_unattributed(runs: type[Runs]) -
     verdict = judge(Evidence(samples=samples, dumps=hunt.dumps, footprint=hunt.footprint), SETTINGS)
     assert verdict.verdict == "inconclusive"
     assert any("Unattributed growth" in reason for reason in verdict.reasons)
+    assert not any("run out" in reason for reason in verdict.reasons)
+
+
+def test_where_allocations_failed_a_site_that_stopped_growing_proves_nothing(runs: type[Runs]) -> None:
+    """A player with little memory: it had run out before the tracer was armed."""
+    hunt = runs.player(leaks=False, measured=40, traced=60, dumps_at=(60, 80, 100))
+    samples = runs.readings([400_000 - 100 * cycle for cycle in range(106)])
+    failed = Problem(line=1, what="alloc_failed", text="7 allocations failed")
+    verdict = judge(Evidence(samples=samples, dumps=hunt.dumps, footprint=hunt.footprint, problems=(failed,)), SETTINGS)
+    assert verdict.verdict == "inconclusive"
+    assert "Give the device more memory" in verdict.reasons[-1]
 
 
 def test_a_filtered_tracer_does_not_clear_what_it_could_not_see(runs: type[Runs]) -> None:
