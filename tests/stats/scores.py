@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
+from stats.fresh_runs import FRESH_INNOCENT, FRESH_LEAKING
 from stats.soak_runs import (
     CYCLES,
     INNOCENT,
@@ -192,7 +193,7 @@ def score_judge(
     settings = JudgeSettings(warmup_cycles=warmup)
     for name in regimes or [*INNOCENT, *LEAKING]:
         for seed in seeds:
-            run = make_run(name, seed)
+            run = make_run(name, seed, {**FRESH_INNOCENT, **FRESH_LEAKING})
             seen = observe(run, births=births, dump_every=dump_every)
             verdicts = [
                 (look, judge(seen.until(look, blocks=blocks, counters=counters, samples=samples), settings))
@@ -248,7 +249,7 @@ def score_peer(
     score = Score()
     for regime in regimes or [*INNOCENT, *LEAKING]:
         for seed in seeds:
-            run = make_run(regime, seed)
+            run = make_run(regime, seed, {**FRESH_INNOCENT, **FRESH_LEAKING})
             seen: Observed = observe(run)
             alarms = [PEERS[name](seen.until(look, blocks=False)) for look in looks]
             row = score.by_regime[regime]

@@ -8,6 +8,7 @@ permanent set-up, transients within a cycle, a heartbeat, buffers held across cy
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from heaptrail.model.evidence import Evidence, FootprintRule, LiveDump
 from heaptrail.model.observations import Block, Dump, HeapSample, RawFrame, SiteCount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Array = NDArray[np.float64]
 Births = Literal["exact", "sequence", "first_seen"]
@@ -457,9 +458,9 @@ LEAKING: dict[str, Callable[[Run], None]] = {
 }  # fmt: skip
 
 
-def make_run(name: str, seed: int) -> Run:
-    """A run of the named regime, the same for the same seed."""
-    regime = {**INNOCENT, **UNDECIDABLE, **LEAKING}[name]
+def make_run(name: str, seed: int, more: Mapping[str, Callable[[Run], None]] = MappingProxyType({})) -> Run:
+    """A run of the named regime, of these or of `more`, the same for the same seed."""
+    regime = {**INNOCENT, **UNDECIDABLE, **LEAKING, **more}[name]
     run = Run(np.random.default_rng([seed, *name.encode()]))
     if "reboots" in name:
         run.boots = [0.0, *(np.sort(run.rng.choice(np.arange(75, 150, 5), 1)) + 0.0), 165.0]
