@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-void board_put(char letter);
-
 void (*board_on_interrupt)(void);
 
 void board_print(const char *text)

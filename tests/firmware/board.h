@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+void board_put(char letter);
 void board_print(const char *text);
 void board_print_number(uint32_t value);
 void board_print_hex(uintptr_t value);

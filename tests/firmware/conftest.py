@@ -13,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Compile = Callable[..., "subprocess.CompletedProcess[str]"]
+
 HERE = Path(__file__).resolve().parent
 AGENT = HERE.parents[1] / "agent"
 BAREMETAL = AGENT / "port" / "baremetal"
@@ -81,19 +83,34 @@ def compile_for() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def player(
-    board: Board,
-    compile_for: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, str]:
+def firmware(
+    board: Board, compile_for: Compile, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[Path, bytes]]:
+    """Call with a program of this folder and compiler options: its ELF for this board, and the bytes that it sent."""
+
+    def build_and_run(main: str, *options: str) -> tuple[Path, bytes]:
+        elf = tmp_path_factory.mktemp(board.name) / f"{Path(main).stem}.elf"
+        build_firmware(board, compile_for, elf, main, *options)
+        return elf, qemu_output(board, elf)
+
+    return build_and_run
+
+
+@pytest.fixture(scope="session")
+def player(firmware: Callable[..., tuple[Path, bytes]]) -> tuple[Path, str]:
     """The player's ELF for this board, and all that it printed."""
-    elf = tmp_path_factory.mktemp(board.name) / "player.elf"
-    agent = [path for path in sorted((AGENT / "src").glob("*.c")) if "wire" not in path.name]
-    ours = [HERE / f"{board.name}.c", HERE / "board.c", HERE / "heap.c", HERE / "player.c"]
+    elf, printed = firmware("player.c")
+    return elf, printed.decode()
+
+
+def build_firmware(board: Board, compile_for: Compile, elf: Path, main: str, *options: str) -> None:
+    """The agent, its bare-metal port and a program of this folder, linked for a board."""
+    streams = "-DHT_STREAM=1" in options
+    agent = [path for path in sorted((AGENT / "src").glob("*.c")) if streams or "wire" not in path.name]
+    ours = [HERE / f"{board.name}.c", HERE / "board.c", HERE / "heap.c", HERE / main]
     port = BAREMETAL / "ht_port_baremetal.c"
-    built = compile_for(board, "-T", HERE / f"{board.name}.ld", *ours, *agent, port, "-lgcc", "-o", elf)
+    built = compile_for(board, *options, "-T", HERE / f"{board.name}.ld", *ours, *agent, port, "-lgcc", "-o", elf)
     assert built.returncode == 0, built.stderr
-    return elf, run_qemu(board, elf)
 
 
 @pytest.fixture(scope="session")
@@ -103,10 +120,15 @@ def run() -> Callable[[Board, Path], str]:
 
 
 def run_qemu(board: Board, elf: Path) -> str:
-    """What the firmware prints until it stops the machine."""
+    """What the firmware prints until it stops the machine, as text."""
+    return qemu_output(board, elf).decode()
+
+
+def qemu_output(board: Board, elf: Path) -> bytes:
+    """The bytes that the firmware sends to its UART until it stops the machine."""
     flags = ("-nographic", "-monitor", "none", "-serial", "stdio", "-kernel", str(elf))
     ended = subprocess.run(
-        [*board.qemu, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        [*board.qemu, *flags], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
