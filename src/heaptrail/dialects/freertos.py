@@ -104,7 +104,7 @@ class FreeRtos:
         b"Minimum Ever Free Bytes",
         b"min free heap ever",
         b"Largest Free Block",
-        b"largest free block  ",
+        b"largest free block ",
         b"Number of Free Blocks",
         b"free block count",
         b"Number of Successful ",

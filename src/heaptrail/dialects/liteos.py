@@ -57,6 +57,8 @@ class LiteOs:
         b"pool addr",
         b"# free",
         b"used          free",
+        b"used free",
+        b"used \xc2\xa0",
         b"Mem:",
         b"Mem1:",
         b"TaskEntryAddr",

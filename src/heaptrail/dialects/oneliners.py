@@ -62,10 +62,10 @@ _BESIDE = re.compile(
     r"(?<![a-z])(?:(?P<low>min(?:imum)?)|largest|biggest)\s*[:=]\s*(?P<value>\d{1,10})(?![\d_a-z]|[.,]\d)(?!\s*[km%])"
 )
 _BARE_KIND = re.compile(
-    rf"^\W{{0,8}}free (?P<kind>{_KIND}) (?P<free>\d{{3,10}})(?![\w.,%]| ?[kmu%])"
+    rf"(?:^\W{{0,8}}|: )free (?P<kind>{_KIND}) (?P<free>\d{{3,10}})(?![\w.,%]| ?[kmu%])"
     r"(?: (?:biggest|largest) block (?P<largest>\d{1,10})\b)?"
 )
-"""`Free internal 42476 biggest block 23552`, without a colon: only where the line begins with it."""
+"""`Free internal 42476 biggest block 23552`, without a colon: only at the beginning of a line or behind a log's tag."""
 _OTHER_MOMENT = re.compile(
     r"(?:max(?:imum)?|initial|first|previous|prev|last|low(?:est)?|peak|old|avg|average|expected|required|needed"
     r"|critical)[ _]$"
@@ -153,7 +153,7 @@ class OneLiners:
             kind = match["kind1"] or match["kind2"] or match["kind3"] or (prefix if prefix in _KINDS else None)
             figures = heaps.setdefault(kind, {})
             figures.setdefault("min" if match["low"] or match["console"] else "free", int(match["value"]))
-        bare = _BARE_KIND.match(text)
+        bare = _BARE_KIND.search(text)
         if bare is not None:
             heaps.setdefault(bare["kind"], {})["free"] = int(bare["free"])
             if bare["largest"]:

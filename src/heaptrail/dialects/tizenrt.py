@@ -85,6 +85,8 @@ class TizenRt:
         b"MemAddr |",
         b" Owner ",
         b"LEAK   |",
+        b"LEAK |",
+        b"LEAK \xc2\xa0",
         b" BROKENS.",
         b"NO MEMORY LEAK.",
         b"Text Addr : ",

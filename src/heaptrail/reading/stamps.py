@@ -27,7 +27,13 @@ _DEVICE_ESP = re.compile(r"\s*(?:--- )?[EWIDV] \((\d{1,12})\) [\w.:/-]{1,32}:(?:
 _ESP_CLOCK = re.compile(r"\s*[EWIDV] \((\d\d):(\d\d):(\d\d)\.(\d{3})\) [\w.:/-]{1,32}:(?:\s|$)")
 _ESP_BEGINS = frozenset("EWIDV-")
 _LOGCAT = re.compile(r"\s*\d{1,6}\s+\d{1,6}\s+[VDIWEF]\s+[^:]{0,40}?\s*:(?:\s|$)")
-_TAG = re.compile(r"\s*\[\s*\w[\w -]{0,11}\](?:\s|$)")
+_TAG = re.compile(r"\s*\[\s*(?!trace_)\w[\w -]{0,11}\](?:\s|$)")
+
+"""`[trace_malloc]` and `[trace_free]` are no tags: Ameba's stream says with them what was done."""
+
+
+_QUOTE = re.compile(r"^(?:> )+(?![a-z][\w-]*(?: [\w./-]{1,16}){0,3}\s*$)(?=.*\S)")
+"""A quotation in an issue thread. What looks like a command of a few words is one behind the prompt `> `."""
 
 
 class Stamp(NamedTuple):
@@ -58,6 +64,8 @@ class Prefixes:
 
     def strip(self, text: str) -> Prefixed:
         """As `strip_prefixes`; equal stamps that follow one another are one object."""
+        if text[:1] == ">":
+            text = _QUOTE.sub("", text, count=1)
         if text.startswith(self._last):
             return _behind_host(text[len(self._last) :], self._stamp)
         match = _HOST.match(text)
@@ -70,6 +78,8 @@ class Prefixes:
 def strip_prefixes(text: str) -> Prefixed:
     """Take time stamps, and the tags that follow one, from the front of a line. Indents behind them are kept."""
     host: Stamp | None = None
+    if text[:1] == ">":
+        text = _QUOTE.sub("", text, count=1)
     if (match := _HOST.match(text)) is not None:
         host = _host_stamp(match)
         text = text[match.end() :]

@@ -73,7 +73,7 @@ class Nuttx:
     )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"maxfree",
-        b"    largest",
+        b"largest",
         b"nifree",
         b"Memdump ",
         b"memdump",

@@ -79,9 +79,11 @@ class _Node:
 
     def join(self, text: str) -> bool:
         """Whether the line is the rest of this one, broken at the terminal's last column; then it is taken in."""
-        match = _ONLY_FRAMES.match(text) if self.frames and text.strip() else None
+        match = _ONLY_FRAMES.match(text) if text.strip() else None
         if match is None:
             return False
+        if not self.frames:  # broken within the address, or right behind it
+            return self._complete(match["head"], match["frames"].split())
         lost = max(0, self.wide - len(self.frames[-1]))
         more = match["frames"].split()
         if len(match["head"]) != lost or any(len(frame) != self.wide for frame in more[:-1]):
@@ -92,6 +94,18 @@ class _Node:
             self.frames[-1] += match["head"]
         self.frames += more
         return True
+
+    def _complete(self, head: str, frames: list[str]) -> bool:
+        """Whether the line is the rest of one that was broken before its first frame."""
+        lost = _USUAL_CHARACTERS - self.width
+        if lost < 0 or len(head) != lost:
+            return False
+        if head:
+            self.address = int(f"{self.address:x}{head}", 16)
+            self.width += lost
+        self.frames = frames
+        self.wide = max(map(len, frames[:-1]), default=self.width)
+        return bool(head or frames)
 
     @property
     def is_cut(self) -> bool:

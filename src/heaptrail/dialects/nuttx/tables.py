@@ -29,6 +29,7 @@ _FIGURES = re.compile(rb"\d[ \t]+\d+[ \t]")
 """What every row of these tables holds."""
 _LARGEST = 10**12
 """No heap has as many bytes: two figures have run into one another, or a negative one was printed without its sign."""
+_LEAST_NODE_BYTES = 8
 _PAGE = ("total", "used", "free", "largest")
 _PROG = ("total", "used", "free", "largest", "nused", "nfree")
 _POOL_HEADING = re.compile(r"(?:^|\s)total\s+bsize\s+nused\s+nfree\s+nifree\s+nwaiter\b")
@@ -95,7 +96,9 @@ class HeapTables:
         cells = dict(zip(columns, figures, strict=True))
         total, used, free = cells["total"], cells["used"], cells["free"]
         if (
-            max(figures) > _LARGEST or abs(total - used - free) * 100 > total
+            max(figures) > _LARGEST
+            or abs(total - used - free) * 100 > total
+            or cells.get("nused", 0) * _LEAST_NODE_BYTES > used
         ):  # both are walked at once, so only lost digits make a difference
             text = f"the row of the heap {name} contradicts itself: {used} used, {free} free of {total}; it is left out"
             return [problem(place(line, "nuttx"), "torn_record", text)]

@@ -49,6 +49,8 @@ class RtThread:
         b"maximum allocated",
         b"total    :",
         b"total   :",
+        b"total :",
+        b"total \xc2\xa0",
         b"memory heap address",
         b"memory item information",
         b"memory used information",

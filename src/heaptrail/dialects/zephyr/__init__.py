@@ -67,7 +67,7 @@ class Zephyr:
     )
     triggers: ClassVar[tuple[bytes, ...]] = (
         b"max. allocated",
-        b"free:      ",
+        b"free: ",
         b"heap statistics:",
         b"max allocated ",
         b" units in ",
