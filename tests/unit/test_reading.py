@@ -365,7 +365,7 @@ def test_a_listing_read_in_one_go_says_what_it_says_line_by_line(log: Path, monk
     log.write_text(f"c906>memleak 0\n{disturbed}c906>memleak 0\n{lines}c906>\n")
     at_once = list(observe(log, ReadOptions()))
 
-    monkeypatch.delattr(Tina, "run")
+    monkeypatch.setattr(Tina, "runs", False)
 
     assert list(observe(log, ReadOptions())) == at_once
     assert sum(isinstance(found, Block) for found in at_once) > 100
@@ -575,3 +575,57 @@ def test_lines_that_a_table_passes_over_unread_would_have_said_nothing(
     monkeypatch.delattr(Nuttx, "passes")
 
     assert quick == list(observe(path, ReadOptions()))
+
+
+def stamped_listing(pieces: list[int], form: str) -> str:
+    """Records, and what may fall in between them: other lines, a clock that stands still or goes back."""
+    lines, second, number = ["c906>memleak 1", "c906>memleak 0"], 0, 0
+    for piece in pieces:
+        number += piece != 9
+        match piece:
+            case 7:
+                lines.append("wifi: beacon received")
+            case 8:
+                second -= 100
+            case 9:
+                lines.append("        backtrace : 0x083")
+        lines.append(f"{number:03d}: ptr = 0x{0x08760000 + 64 * number:08x}, size = 0x{piece:08x}, thread = Audio")
+        lines += [f"        backtrace : 0x{0x08336000 + 2 * at:08X}" for at in range(piece % 4)]
+        second += piece
+    stamps = (
+        form.format(h=10 + at // 3600 % 10, m=at // 60 % 60, s=at % 60) for at in range(second, second + len(lines))
+    )
+    return "".join(f"{stamp}{line}\n" for stamp, line in zip(stamps, lines, strict=True)) + "c906>\n"
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=60),
+    st.sampled_from(["[{h}:{m:02d}:{s:02d}.500] ", "2024-05-06 {h}:{m:02d}:{s:02d} ", "{h}:{m:02d}:{s:02d}.5  ", ""]),
+)
+def test_a_stamped_listing_read_in_one_go_says_what_it_says_line_by_line(
+    tmp_path: Path, pieces: list[int], form: str
+) -> None:
+    path = tmp_path / "listing.log"
+    path.write_text(stamped_listing(pieces, form))
+
+    quick = list(observe(path, ReadOptions()))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Tina, "runs", False)
+        slow = list(observe(path, ReadOptions()))
+
+    assert quick == slow
+    assert {block.t_s is None for block in quick if isinstance(block, Block)} <= {form == ""}
+
+
+def test_a_long_stamped_listing_is_read_in_one_go(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read line by line it would take seven times as long."""
+    log.write_text(stamped_listing([3] * 2000, "[{h}:{m:02d}:{s:02d}.500] "))
+    fed = []
+    feed = Tina.feed
+    monkeypatch.setattr(Tina, "feed", lambda self, line: fed.append(line) or feed(self, line))
+
+    evidence = read_logs([log], ReadOptions())
+
+    assert len(evidence.dumps[0].blocks) == 2000
+    assert len(fed) < 200

@@ -109,14 +109,15 @@ class Dialect(Protocol):
         triggers: Substrings, as bytes; a line that holds none of them is not fed unless `wants` is above 0. This is
             what makes long logs fast, so a trigger is a word that ordinary log lines do not hold.
 
-    Six more a dialect may have:
+    Seven more a dialect may have:
         last: True where it reads what any system may print; what another dialect reads of the same line counts.
         companions: Names of dialects that are asked too when the user names this one, since its console speaks both.
         due: Number of a line that must be fed whatever it holds, if none is before, since something is over then; None
             where nothing is open. It costs less than `wants`, which asks for all the lines until there.
         run: `run(data, at, stop, line)` reads well-formed records that stand one behind the other from `at` on, up to
             `stop` at most, in one go instead of line by line, and says the same; what it is not sure of it leaves.
-            `line` is the first one, without its text. Tried only where all lines are this dialect's.
+            `line` is the first one, without its text. Tried only where all lines are this dialect's and `runs` is True.
+        runs: Whether a listing is open that `run` reads.
         passes: `passes(raw)` says of a line as it was received, which holds no trigger and was asked for by `wants`
             alone, that it is none of those wanted; then it counts as fed. It may say no to be on the safe side.
         holds: True while the lines are this dialect's alone, as between its own begin and end lines.

@@ -75,7 +75,7 @@ class Panel:
         if not wanting or self._holder is not None or self.due is not None:
             return None
         asked = self._asked(held | wanting, 0)
-        return asked[0] if len(asked) == 1 and hasattr(asked[0], "run") else None
+        return asked[0] if len(asked) == 1 and getattr(asked[0], "runs", False) else None
 
     def run(self, dialect: Dialect, data: bytes, span: tuple[int, int], line: Line) -> Run | None:
         """Let a dialect read many lines in one go; None where it reads none."""

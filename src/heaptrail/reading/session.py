@@ -14,6 +14,7 @@ from heaptrail.reading.boots import BANNER_NEEDLES, SYSTEMS, Boots, banner
 from heaptrail.reading.cleaning import clean
 from heaptrail.reading.finder import Finder
 from heaptrail.reading.panel import Panel
+from heaptrail.reading.stamped import unstamped
 from heaptrail.reading.stamps import Prefixes, Timeline, strip_prefixes
 from heaptrail.registry import resolve
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from heaptrail.reading.sources import Chunk, Marker
 
 _FIRST_STAMP_LINES = 50
+_FIRST_RUN_BYTES, _LONGEST_RUN_BYTES = 4 << 10, 256 << 10
+"""A run over stamped lines is first tried on few: it costs a copy, and fails wherever other lines fall in between."""
 _BANNER, _BOOT, _CYCLE, _DIALECTS = 1, 2, 4, 8
 """What a substring that was found in a line may be: the bits from `_DIALECTS` on are the dialects', in order."""
 _OBSERVED = (HeapSample, Task, Block, Dump, Event)
@@ -95,6 +98,7 @@ class Session:
         self._finder = self._make_finder()
         self._t_s: float | None = None
         self._next_mark = -1
+        self._run_bytes = _FIRST_RUN_BYTES
         self.line = 0
         self.cycle_marks = 0
         self.found_by: set[str] = set()
@@ -158,11 +162,37 @@ class Session:
                 places = (data.find(literal, start) for literal in self._mark_literals)
                 self._next_mark = min((at for at in places if at >= 0), default=stop)
             stop = stop if self._next_mark == stop else data.rfind(b"\n", start, self._next_mark) + 1
-        run = self._panel.run(dialect, data, (start, stop), Line("", self.line + 1, self.boot, self._cycle, None))
+        line = Line("", self.line + 1, self.boot, self._cycle, None)
+        run = self._panel.run(dialect, data, (start, stop), line)
         if run is None:
-            return start, []
+            return self._stamped_run(dialect, data, (start, stop), line)
         self.line += run.lines
         return run.end, self._heard(dialect, run.found)
+
+    def _stamped_run(
+        self, dialect: Dialect, data: bytes, span: tuple[int, int], line: Line
+    ) -> tuple[int, list[AnyObservation]]:
+        """The same where every line carries a time stamp: what was found gets the time of its line."""
+        start, stop = span
+        bare = unstamped(data, start, min(stop, start + self._run_bytes))
+        run = None if bare is None else self._panel.run(dialect, bare.text, (0, len(bare.text)), line)
+        if bare is None or run is None:
+            self._run_bytes = _FIRST_RUN_BYTES
+            return start, []
+        self._run_bytes = min(2 * self._run_bytes, _LONGEST_RUN_BYTES)
+        found: list[AnyObservation] = []
+        for observation in run.found:
+            at = observation.line - line.number
+            if at < 0:  # the record before, which knows its time
+                found.append(observation)
+                continue
+            moment = self._timeline.at(self._prefixes.strip(bare.stamps[at].decode("ascii")))
+            if moment.jump is not None:
+                found.append(self._problem("clock_jump", moment.jump))
+            found.append(msgspec.structs.replace(observation, t_s=moment.t_s))
+        self._t_s = self._timeline.at(self._prefixes.strip(bare.stamps[run.lines - 1].decode("ascii"))).t_s
+        self.line += run.lines
+        return bare.end(start, run.end, run.lines), self._heard(dialect, found)
 
     def _skip(self, chunk: Chunk, position: int, stop: int) -> int:
         """Pass over the lines before `stop` that nobody wants; where the next wanted one begins."""

@@ -88,6 +88,15 @@ def strip_prefixes(text: str) -> Prefixed:
     return _behind_host(text, host)
 
 
+def host_width(text: str) -> int:
+    """How long the recorder's stamp is that a line begins with, with the blank behind it; 0 where it has none.
+
+    0 also for stamps of other widths on other lines, as logcat's are.
+    """
+    match = _HOST.match(text)
+    return 0 if match is None or match["month3"] is not None else match.end()
+
+
 def _behind_host(text: str, host: Stamp | None) -> Prefixed:
     device: Stamp | None = None
     system: str | None = None

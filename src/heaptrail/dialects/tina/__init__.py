@@ -105,9 +105,14 @@ class Tina:
         waits = self._listing.waits or self._heap.waits or self._misuse is not None
         return max(self._left if waits else 0, self._tasks.wants)
 
+    @property
+    def runs(self) -> bool:
+        """See `Dialect`."""
+        return self._listing.runs and self._misuse is None and not self._heap.waits and not self._tasks.wants
+
     def run(self, data: bytes, at: int, stop: int, line: Line) -> Run | None:
         """See `Dialect`: records as they are printed while nothing else is."""
-        if self._misuse is not None or self._heap.waits or self._tasks.wants or line.boot != self._boot:
+        if not self.runs or line.boot != self._boot:
             return None
         run = self._listing.run(data, at, stop, line)
         if run is not None:

@@ -97,9 +97,14 @@ class Listing:
         """Whether a listing is open or asked for."""
         return self._where is not None or self._asked is not None
 
+    @property
+    def runs(self) -> bool:
+        """Whether a listing is open that nothing has interrupted."""
+        return self._where is not None and not self._interrupted
+
     def run(self, data: bytes, at: int, stop: int, line: Line) -> Run | None:
         """Read whole records in one go, as long as each number follows the last."""
-        if self._where is None or self._interrupted:
+        if not self.runs:
             return None
         where = place(line, "tina")
         number, number_of_line = self._last_number, line.number
