@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from heaptrail.model.evidence import FootprintRule
     from heaptrail.model.observations import AnyObservation
     from heaptrail.reading.sources import Chunk, Marker
+    from heaptrail.reading.stamps import Moment
 
 _FIRST_STAMP_LINES = 50
 _FIRST_RUN_BYTES, _LONGEST_RUN_BYTES = 4 << 10, 256 << 10
@@ -180,19 +181,21 @@ class Session:
             self._run_bytes = _FIRST_RUN_BYTES
             return start, []
         self._run_bytes = min(2 * self._run_bytes, _LONGEST_RUN_BYTES)
-        found: list[AnyObservation] = []
+        first = self._moment_of(bare.stamps[0])
+        self._t_s, self.line = first.t_s, line.number
+        found: list[AnyObservation] = [] if first.jump is None else [self._problem("clock_jump", first.jump)]
         for observation in run.found:
             at = observation.line - line.number
             if at < 0:  # the record before, which knows its time
                 found.append(observation)
-                continue
-            moment = self._timeline.at(self._prefixes.strip(bare.stamps[at].decode("ascii")))
-            if moment.jump is not None:
-                found.append(self._problem("clock_jump", moment.jump))
-            found.append(msgspec.structs.replace(observation, t_s=moment.t_s))
-        self._t_s = self._timeline.at(self._prefixes.strip(bare.stamps[run.lines - 1].decode("ascii"))).t_s
-        self.line += run.lines
+            else:
+                found.append(msgspec.structs.replace(observation, t_s=self._moment_of(bare.stamps[at]).t_s))
+        self._t_s = self._moment_of(bare.stamps[run.lines - 1]).t_s
+        self.line += run.lines - 1
         return bare.end(start, run.end, run.lines), self._heard(dialect, found)
+
+    def _moment_of(self, stamp: bytes) -> Moment:
+        return self._timeline.at(self._prefixes.strip(stamp.decode("ascii")))
 
     def _skip(self, chunk: Chunk, position: int, stop: int) -> int:
         """Pass over the lines before `stop` that nobody wants; where the next wanted one begins."""
