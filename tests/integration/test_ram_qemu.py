@@ -245,6 +245,28 @@ def test_monitor_core_file_and_gdb_server_give_the_same_answer(machine: Machine,
     assert len(differing) <= IN_FLIGHT
 
 
+def test_the_first_failed_allocation_takes_the_image_and_keeps_it(
+    machine: Machine, tmp_path: Path, heaptrail: Heaptrail
+) -> None:
+    core = tmp_path / "failed.core"
+    with Qemu(machine, tmp_path, "-DHUNGRY") as qemu:
+        options = ("--elf", qemu.elf, "--format", "json")
+        live = heaptrail("ram", qemu.spec, *options, "--at-failure", "auto", "--save", core)
+    kept = heaptrail("ram", core, *options)
+
+    assert live.returncode == 1, live.stderr
+    report, again = json.loads(live.stdout), json.loads(kept.stdout)
+    texts = [problem["text"] for problem in report["problems"]]
+    assert any("taken when vApplicationMallocFailedHook was called" in text for text in texts)
+    assert report["series"][0]["points"][0]["largest_free_bytes"] < 0x100 + 64
+    found = survey(read_image(str(core), qemu.firmware, DEFAULT_LIMITS), qemu.firmware, Question())
+    failures = qemu.firmware.variable("ram_failures")
+    assert failures is not None
+    assert found.image.memory.number(failures.address, 4) == 0, "the very first: it was not counted yet"
+    assert check(found, qemu.firmware) > 100
+    assert [finding["summary"] for finding in again["findings"]] == [item["summary"] for item in report["findings"]]
+
+
 def test_watching_a_target_counts_two_blocks_a_round(machine: Machine, tmp_path: Path, heaptrail: Heaptrail) -> None:
     with Qemu(machine, tmp_path) as qemu:
         watch = ("--watch", "6", "--cycle-at", "round_begins", "--cycle-counter", "ram_cycles")

@@ -49,6 +49,10 @@ static uintptr_t xHeapCanary;
 #define HIDE(pointer) (pointer)
 #endif
 
+/* What the kernel calls when memory has run out. */
+volatile uint32_t ram_failures;
+__attribute__((noinline, noclone)) void vApplicationMallocFailedHook(void) { ram_failures++; }
+
 static void heap_init(void)
 {
 #ifdef PROTECTED
@@ -97,6 +101,7 @@ FRAME void *pvPortMalloc(size_t bytes)
         block = HIDE(block->next);
     }
     if (block == pxEnd) {
+        vApplicationMallocFailedHook();
         return NULL;
     }
     before->next = block->next;
@@ -271,9 +276,11 @@ FRAME void round_begins(void) { ram_cycles++; }
 
 FRAME static void play(void)
 {
+#ifndef HUNGRY
     if (xFreeBytesRemaining < 8192u) {
         return;
     }
+#endif
     void *fresh = buffer(0xf0);
     replace(&player->softvol, fresh);
     fresh = buffer(0xe0);

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from heaptrail.interpret import Interpretation
+    from heaptrail.model.report import Report
     from heaptrail.procedures.hunt import HuntOutcome, HuntProgress
     from heaptrail.procedures.workload import Workload
 
@@ -57,6 +58,8 @@ def hunt_command(
     _tell(outcome, capture)
     if outcome.readings or outcome.dumps:
         report = interpret([capture], ReadOptions(), interpretation)
+        if workload.target.gdb is not None and not outcome.interrupted:
+            report = _confirmed(report, workload, capture, allow_mismatch=allow_mismatch)
         report = with_known(report, known, workload.judge.tolerate_bytes_per_cycle)
         write_report(report, targets)
         status = exit_status(report)
@@ -95,6 +98,19 @@ def _drive(
             progress(step)
 
     return hunt(workload, commands, transport, writer, clock=clock, progress=tell)
+
+
+def _confirmed(report: Report, workload: Workload, capture: Path, *, allow_mismatch: bool) -> Report:
+    """The findings confirmed by a RAM image, which is kept beside the capture."""
+    from heaptrail.clock import SystemClock
+    from heaptrail.procedures.reachability import confirmed_on_target
+
+    image = capture.with_suffix(".core")
+    clock = SystemClock()
+    confirmed = confirmed_on_target(report, workload, save=image, clock=clock, allow_mismatch=allow_mismatch)
+    failed = next((problem.text for problem in confirmed.problems if problem.what == "gdb"), None)
+    sys.stderr.write(f"note: {failed}\n" if failed else f"recorded {image}\n")
+    return confirmed
 
 
 def _tell(outcome: HuntOutcome, capture: Path) -> None:

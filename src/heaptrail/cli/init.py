@@ -16,7 +16,7 @@ def init_command(
 ) -> None:
     """Write a commented heaptrail.toml: which console, which workload, which terms for the verdict."""
     from heaptrail.errors import UsageError
-    from heaptrail.procedures.workload import starter_file
+    from heaptrail.procedures.starter import starter_file
 
     if path.exists() and not force:
         raise UsageError(f"{path} is there already", try_this="--force to overwrite it, or another name")

@@ -14,20 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from heaptrail.model.verdict import JudgeSettings
+    from heaptrail.procedures.workload import Ram
     from heaptrail.ram.firmware import Firmware
     from heaptrail.ram.images import Image
     from heaptrail.ram.survey import Survey
 
 
 Images = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="IMAGE...",
         help="RAM images, oldest first: raw (IMAGE@0xBASE), Intel HEX, SREC, ELF core, or gdb:HOST:PORT. "
         "Parts of one moment are joined by commas.",
     ),
 ]
-Elf = Annotated[Path, typer.Option("--elf", help="The ELF of the build that ran, not stripped.")]
+Elf = Annotated[
+    Path | None, typer.Option("--elf", help="The ELF of the build that ran, not stripped.", show_default=False)
+]
+Terms = Annotated[
+    Path | None,
+    typer.Option(
+        "--workload", help="A workload file: its [ram] table, and elf and gdb of [target].", show_default=False
+    ),
+]
 Base = Annotated[str | None, typer.Option("--base", metavar="0xADDR", help="Address of a raw image's first byte.")]
 Heap = Annotated[
     str | None,
@@ -44,6 +53,10 @@ Layout = Annotated[
 Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="WHAT", help="A variable or 0xSTART+0xSIZE that holds no real pointers."),
+]
+Root = Annotated[
+    list[str] | None,
+    typer.Option("--root", metavar="WHAT", help="A variable or 0xSTART+0xSIZE that holds pointers, at any byte."),
 ]
 Keep = Annotated[
     list[str] | None,
@@ -70,16 +83,33 @@ CycleAt = Annotated[
     str | None,
     typer.Option("--cycle-at", metavar="FUNCTION", help="Take each image of --watch when this function is called."),
 ]
+AtFailure = Annotated[
+    str | None,
+    typer.Option(
+        "--at-failure",
+        metavar="FUNCTION",
+        help="Take the image from a gdb server when an allocation fails and this is called (auto: a known hook).",
+    ),
+]
+Wait = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", min=1, help="For --cycle-at and --at-failure, at most.")
+]
+Save = Annotated[
+    Path | None,
+    typer.Option("--save", metavar="FILE", help="Keep the images from a gdb server as core files.", show_default=False),
+]
 
 
 def ram_command(
-    images: Images,
+    images: Images = None,
     *,
-    elf: Elf,
+    elf: Elf = None,
+    workload: Terms = None,
     base: Base = None,
     heap: Heap = None,
     layout: Layout = None,
     exclude: Exclude = None,
+    root: Root = None,
     keep: Keep = None,
     why: Why = None,
     list_blocks: ListBlocks = None,
@@ -88,6 +118,9 @@ def ram_command(
     watch: Watch = 1,
     every: Every = 10.0,
     cycle_at: CycleAt = None,
+    at_failure: AtFailure = None,
+    wait: Wait = 600.0,
+    save: Save = None,
     output_format: options.Format = None,
     output: options.Output = None,
     tolerate: options.Tolerate = None,
@@ -99,36 +132,22 @@ def ram_command(
     from heaptrail.cli.output import check_targets, exit_status, load_known, with_known, write_report
     from heaptrail.limits import DEFAULT_LIMITS
     from heaptrail.postmortem import CycleRule, examine, report_on
+    from heaptrail.procedures.reachability import question_of
     from heaptrail.ram.firmware import Firmware
-    from heaptrail.ram.survey import Question
 
     targets = check_targets(output_format, output)
     known = load_known(suppressions)
     addresses = [_address(text, "--why") for text in why or ()]
     states = _states(list_blocks)
+    terms = _Terms(workload)
+    elf = terms.elf(elf)
     firmware = Firmware(elf, DEFAULT_LIMITS)
-    question = Question(
-        heap=heap,
-        layout=layout,
-        exclude=tuple(exclude or ()),
-        keep=tuple(_address(text, "--keep") for text in keep or ()),
-        allow_mismatch=allow_mismatch,
-    )
-    taken = _images(images, firmware, base, watch=watch, every_s=every, cycle_at=cycle_at)
+    asked = terms.ram(heap=heap, layout=layout, roots=root, exclude=exclude, keep=keep)
+    taking = _Taking(base, watch=watch, every_s=every, cycle_at=cycle_at, at_failure=at_failure, wait_s=wait, save=save)
+    taken = taking.images(terms.images(images), firmware)
     rule = CycleRule(apart=cycles_apart or (1 if cycle_at else None), counter=cycle_counter)
-    examined = examine(taken, firmware, question, rule)
-    told = _told(
-        {
-            "--elf": elf.name,
-            "--base": base,
-            "--heap": heap,
-            "--layout": layout,
-            "--exclude": ", ".join(exclude or ()) or None,
-            "--keep": ", ".join(keep or ()) or None,
-            "--cycles-apart": cycles_apart,
-            "--cycle-counter": cycle_counter,
-        }
-    )
+    examined = examine(taken, firmware, question_of(asked, allow_mismatch=allow_mismatch), rule)
+    told = _told(asked, elf, base, cycles_apart, cycle_counter)
     settings = _settings(tolerate, confidence)
     report = report_on(examined, firmware, settings, options=told, allow_mismatch=allow_mismatch)
     report = with_known(report, known, tolerate)
@@ -149,34 +168,117 @@ def _answer(found: Survey, firmware: Firmware, addresses: list[int], states: tup
         sys.stdout.write("\n".join(listing(found, firmware, states)) + "\n")
 
 
-def _images(
-    specs: list[str], firmware: Firmware, base: str | None, *, watch: int, every_s: float, cycle_at: str | None
-) -> Iterator[Image]:
-    from heaptrail.limits import DEFAULT_LIMITS
-    from heaptrail.ram.images import read_image
+class _Terms:
+    """What the workload file says, where one was named; the command line goes before it."""
 
-    address = None if base is None else _address(base, "--base")
-    for spec in specs:
-        if spec.startswith("gdb:"):
-            yield from _from_server(spec, firmware, watch=watch, every_s=every_s, cycle_at=cycle_at)
-        else:
-            yield read_image(spec, firmware, DEFAULT_LIMITS, base=address)
+    def __init__(self, path: Path | None) -> None:
+        from heaptrail.procedures.workload import load_workload
+
+        self._workload = None if path is None else load_workload(path, console=False)
+
+    def elf(self, given: Path | None) -> Path:
+        """The ELF."""
+        from heaptrail.errors import UsageError
+
+        found = given or (self._workload.elf_path if self._workload is not None else None)
+        if found is None:
+            raise UsageError("no ELF is named", try_this="--elf, or elf in [target] of a file named with --workload")
+        return found
+
+    def images(self, given: list[str] | None) -> list[str]:
+        """The images, else the gdb server."""
+        from heaptrail.errors import UsageError
+
+        server = self._workload.target.gdb if self._workload is not None else None
+        if not given and server is None:
+            raise UsageError("no image is named", try_this="an IMAGE, or gdb:HOST:PORT of a live target")
+        return given or [f"gdb:{server}"]
+
+    def ram(
+        self,
+        *,
+        heap: str | None,
+        layout: str | None,
+        roots: list[str] | None,
+        exclude: list[str] | None,
+        keep: list[str] | None,
+    ) -> Ram:
+        """What is to be known of the memory: lists of both together."""
+        from heaptrail.procedures.workload import Ram
+
+        file = self._workload.ram if self._workload is not None else Ram()
+        return Ram(
+            heap=heap or file.heap,
+            layout=layout or file.layout,
+            roots=(*file.roots, *(roots or ())),
+            exclude=(*file.exclude, *(exclude or ())),
+            keep=(*file.keep, *(keep or ())),
+        )
 
 
-def _from_server(spec: str, firmware: Firmware, *, watch: int, every_s: float, cycle_at: str | None) -> Iterator[Image]:
-    from heaptrail.clock import SystemClock
-    from heaptrail.ram.gdb import GdbTarget
+class _Taking:
+    """How images are taken."""
 
-    clock = SystemClock()
-    with GdbTarget(spec, firmware, clock) as target:
-        for index in range(watch):
-            if cycle_at is not None:
-                target.run_to(cycle_at)
-            elif index:
-                clock.sleep(every_s)
-            image = target.image(index + 1)
-            sys.stderr.write(f"{image.name}: {image.notes[0]}\n")
-            yield image
+    def __init__(
+        self,
+        base: str | None,
+        *,
+        watch: int,
+        every_s: float,
+        cycle_at: str | None,
+        at_failure: str | None,
+        wait_s: float,
+        save: Path | None,
+    ) -> None:
+        from heaptrail.errors import UsageError
+
+        if at_failure is not None and (cycle_at is not None or watch > 1):
+            raise UsageError("--at-failure takes one image", try_this="it alone, without --watch and --cycle-at")
+        self._base = None if base is None else _address(base, "--base")
+        self._watch, self._every_s, self._cycle_at = watch, every_s, cycle_at
+        self._at_failure, self._wait_s, self._save = at_failure, wait_s, save
+
+    def images(self, specs: list[str], firmware: Firmware) -> Iterator[Image]:
+        """Each image, oldest first."""
+        from heaptrail.limits import DEFAULT_LIMITS
+        from heaptrail.ram.images import read_image
+
+        for spec in specs:
+            if spec.startswith("gdb:"):
+                yield from self._from_server(spec, firmware)
+            else:
+                yield read_image(spec, firmware, DEFAULT_LIMITS, base=self._base)
+
+    def _from_server(self, spec: str, firmware: Firmware) -> Iterator[Image]:
+        from heaptrail.clock import SystemClock
+        from heaptrail.ram.failure import failure_hook
+        from heaptrail.ram.gdb import GdbTarget
+
+        clock = SystemClock()
+        hook = None if self._at_failure is None else failure_hook(firmware, self._at_failure)
+        stop_at = hook or self._cycle_at
+        with GdbTarget(spec, firmware, clock) as target:
+            for index in range(self._watch):
+                if stop_at is not None:
+                    target.run_to(stop_at, wait_s=self._wait_s)
+                elif index:
+                    clock.sleep(self._every_s)
+                image = target.image(index + 1)
+                if hook is not None:
+                    image = image.noted(f"taken when {hook} was called: an allocation had just failed")
+                sys.stderr.write(f"{image.name}: {image.notes[0]}\n")
+                self._keep(image, firmware, index)
+                yield image
+
+    def _keep(self, image: Image, firmware: Firmware, index: int) -> None:
+        """Write the image where the user wants it; of several, each under its number."""
+        if self._save is None:
+            return
+        from heaptrail.ram.corewriter import write_core
+
+        path = self._save if self._watch == 1 else self._save.with_stem(f"{self._save.stem}-{index + 1}")
+        write_core(path, image, firmware)
+        sys.stderr.write(f"wrote {path}\n")
 
 
 def _address(text: str, option: str) -> int:
@@ -207,6 +309,19 @@ def _settings(tolerate: float | None, confidence: float | None) -> JudgeSettings
     return JudgeSettings(tolerate_bytes_per_cycle=tolerate, confidence=confidence or plain.confidence)
 
 
-def _told(named: dict[str, str | int | None]) -> dict[str, str]:
+def _told(
+    asked: Ram, elf: Path, base: str | None, cycles_apart: int | None, cycle_counter: str | None
+) -> dict[str, str]:
     """What must be given again to make this report again; folders are private."""
+    named = {
+        "--elf": elf.name,
+        "--base": base,
+        "--heap": asked.heap,
+        "--layout": asked.layout,
+        "--root": ", ".join(asked.roots) or None,
+        "--exclude": ", ".join(asked.exclude) or None,
+        "--keep": ", ".join(asked.keep) or None,
+        "--cycles-apart": cycles_apart,
+        "--cycle-counter": cycle_counter,
+    }
     return {name: str(value) for name, value in sorted(named.items()) if value is not None}

@@ -23,6 +23,8 @@ Cycles = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 LINE_ENDS = {"cr": "\r", "lf": "\n", "crlf": "\r\n"}
 
 MAX_FILE_BYTES = 1 << 20
+NO_CONSOLE = "none"
+"""What stands for the console where none is needed."""
 
 
 class Regex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +71,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         source_map: Folder names in the ELF, and where those sources are on this machine.
         commands: What to type instead of the dialect's own commands.
         regex, csv: What the firmware's own heap lines mean, besides those of its RTOS.
+        gdb: `HOST:PORT` of a gdb server on the same device; a hunt then takes a RAM image at its end and says which of
+            its blocks nothing points to.
     """
 
     console: str
@@ -84,6 +88,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     commands: Commands | None = None
     regex: Regex | None = None
     csv: Csv | None = None
+    gdb: str | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +146,24 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     capacity: tuple[Capacity, ...] = ()
 
 
+class Ram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[ram]`: what `heaptrail ram`, and a hunt with a gdb server, must know of the firmware's memory.
+
+    Args:
+        heap, layout: As `--heap` and `--layout`; None to find them.
+        roots: Variables (`*` for any letters) and `0xSTART+0xSIZE` ranges that hold pointers although heaptrail would
+            not scan them, or holds them at any byte, as a packed struct does.
+        exclude: Variables and ranges that hold no pointers, such as a tracer's table.
+        keep: Addresses of blocks, as `0x20001000`, that are in use though nothing shows it.
+    """
+
+    heap: str | None = None
+    layout: str | None = None
+    roots: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
 class Outputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[report]`: files to write, each in the format of its suffix (`heaptrail list reports`)."""
 
@@ -154,6 +177,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     workload: Plan = Plan()
     judge: Judge = Judge()
     report: Outputs = Outputs()
+    ram: Ram = Ram()
     folder: Path = Path()
 
     @property
@@ -177,8 +201,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         )
 
 
-def load_workload(path: Path) -> Workload:
-    """Read and check a workload file.
+def load_workload(path: Path, *, console: bool = True) -> Workload:
+    """Read and check a workload file; without `console` it may do without one, as a post-mortem has none.
 
     Raises:
         UsageError: It cannot be read, is no TOML, or a key or value in it is not as it must be; the sentence names the
@@ -200,6 +224,9 @@ def load_workload(path: Path) -> Workload:
         raise UsageError(f"{path} is not UTF-8 at byte {error.start}", try_this="save it as UTF-8") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}", try_this="strings stand in quotes, tables in [ ]") from error
+    if not console and isinstance(target := fields.setdefault("target", {}), dict):
+        target.setdefault("console", NO_CONSOLE)
+        fields.setdefault("workload", {"measured_cycles": 0, "traced_cycles": 0})
     return parse_workload(fields, text=text, name=str(path), folder=path.parent)
 
 
@@ -318,78 +345,3 @@ def _check_pattern(pattern: str | None, keys: tuple[str, ...], where: _Where) ->
             f"{where.of(keys)}: {pattern!r} matches an empty line, so it would match everywhere",
             try_this="write down a part that is always there",
         )
-
-
-def starter_file() -> str:
-    """The commented file that `heaptrail init` writes. Every key stands in it, with its default where it has one."""
-    return _STARTER
-
-
-_STARTER = r"""# What heaptrail does on your device. Relative paths refer to this file's folder.
-# Single quotes keep a backslash as it is, so use them for regular expressions.
-
-[target]
-# A serial port, socket://host:port, rfc2217://host:port, exec:./program arguments, or replay:file.cast.
-console = "/dev/ttyUSB0"
-baud = 115200
-# The image with debug information, of the very build that runs. Without it, addresses stay addresses.
-# elf = "build/firmware.elf"
-# Which RTOS's console this is: a name from `heaptrail list dialects`, or auto, which looks at the prompt and, where
-# that does not tell, at the answer to help.
-dialect = "auto"
-# The whole prompt as a regular expression. Left out, it is what the console shows after Enter.
-# prompt = 'c906>'
-# What Enter sends: cr, lf or crlf.
-newline = "cr"
-# A pause after each character, for consoles that lose them (0.005 helps most).
-char_delay_s = 0.0
-# How long the prompt may take, for instance while the device boots.
-answer_timeout_s = 10.0
-# Your own functions that only pass on to an allocator; they never name a site.
-wrappers = []
-# Folders as the ELF names them, and where those sources are on this machine.
-# source_map = { "/build/server/project" = "../project" }
-# Commands of your firmware's own, instead of the dialect's: read the heap, record, list and go on, list and stop.
-# commands = { sample = "heap", arm = "trace start", peek = "trace dump", collect = "trace stop" }
-# Heap lines of your firmware's own: a pattern with named groups, or the columns of a table (- says nothing here).
-# regex = { pattern = 'free: (?P<free>\d+) \(lowest (?P<min_free>\d+)' }
-# csv = { columns = ["t_s", "free", "-", "min_free"] }
-
-[workload]
-# Steps: send (Enter follows, unless enter = false), then expect a regular expression for at most timeout_s,
-# then sleep_s. Control-C is send = "\u0003", enter = false.
-start = [
-    { send = "rtplayer_test /data/boot.mp3", expect = 'playing', timeout_s = 10.0 },
-    { send = "l" },
-    { send = "b" },
-]
-# One round, where the device does not go round by itself:
-# cycle = [ { send = "connect", expect = 'connected' }, { send = "disconnect", sleep_s = 1.0 } ]
-cycle = []
-stop = [
-    { send = "rtpc q", sleep_s = 1.0 },
-]
-# The firmware's own line that ends a round, and the one that follows a reset.
-cycle_mark = 'playback round \d+ complete'
-# boot_mark = '\*\*\* .* boot'
-# Rounds until the caches are full, rounds with the tracer off (how fast is it?), rounds with it on (where is it?).
-warmup_cycles = 5
-measured_cycles = 15
-traced_cycles = 15
-# Rounds between two readings of free, and how long one round may take.
-sample_every_cycles = 1
-cycle_timeout_s = 600.0
-
-[judge]
-# A loss below this many bytes a round is none. Left out: a heap that outlives 3,000 rounds is good enough.
-# tolerate_bytes_per_cycle = 16
-confidence = 0.99
-# The largest block that one rare event may lose; every claim of no leak is only as good as this.
-largest_single_loss_bytes = 256
-# A cache or pool with a bound: what fits this pattern (a function, file or address of the backtrace) may hold so much.
-# capacity = [ { site = "dns_cache_*", max_blocks = 32 }, { site = "log_ring.c", max_bytes = 8192 } ]
-
-[report]
-# Files to write, each in the format of its suffix (`heaptrail list reports`).
-outputs = ["report.html", "report.json"]
-"""

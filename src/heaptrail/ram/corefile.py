@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from heaptrail.ram.firmware import Firmware
 
 _ET_CORE = 4
-_NT_PRSTATUS = 1
+NT_PRSTATUS = 1
 _MAX_REGISTERS = 64
 _MAX_CPUS = 4_096
-_STACK_POINTERS = {3: 15, 40: 13, 62: 19, 183: 31, 243: 2}
+STACK_POINTERS = {3: 15, 40: 13, 62: 19, 183: 31, 243: 2}
 """Where the stack pointer is among the general registers, by e_machine (the kernel's user_regs_struct of each)."""
-_GENERAL_REGISTERS = {3: 17, 40: 18, 62: 27, 183: 34, 243: 32}
+GENERAL_REGISTERS = {3: 17, 40: 18, 62: 27, 183: 34, 243: 32}
 
 
 def read_core(data: bytes, name: str, firmware: Firmware) -> tuple[list[Piece], list[Registers]]:
@@ -71,7 +71,7 @@ def _registers(notes: memoryview, order: str, bits: int, machine: int) -> list[R
     head = struct.Struct(order + "III")
     word = bits // 8
     start, pid_at = (112, 32) if word == 8 else (72, 24)
-    count = _GENERAL_REGISTERS.get(machine, _MAX_REGISTERS)
+    count = GENERAL_REGISTERS.get(machine, _MAX_REGISTERS)
     found: list[Registers] = []
     at = 0
     while at + head.size <= len(notes) and len(found) < _MAX_CPUS:
@@ -79,11 +79,11 @@ def _registers(notes: memoryview, order: str, bits: int, machine: int) -> list[R
         data_at = at + head.size + -(-name_size // 4) * 4
         name, body = bytes(notes[at + head.size :][:name_size]), notes[data_at : data_at + data_size]
         at = data_at + -(-data_size // 4) * 4
-        if kind != _NT_PRSTATUS or name != b"CORE\0" or len(body) < start + word:
+        if kind != NT_PRSTATUS or name != b"CORE\0" or len(body) < start + word:
             continue
         held = min(count, (len(body) - start) // word)
         values = struct.unpack_from(order + ("Q" if word == 8 else "I") * held, body, start)
-        index = _STACK_POINTERS.get(machine)
+        index = STACK_POINTERS.get(machine)
         stack_pointer = values[index] if index is not None and index < held else 0
         (pid,) = struct.unpack_from(order + "I", body, pid_at)
         found.append(Registers(f"thread {pid}" if pid else f"CPU {len(found)}", values, stack_pointer))

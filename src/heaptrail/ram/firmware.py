@@ -39,6 +39,7 @@ class Firmware:
     Attributes:
         path, name, build_id, arch: As `ElfImage`'s.
         word_bytes: 4 or 8.
+        machine: The CPU's number in ELF files (e_machine).
         order: Byte order as `struct` and numpy write it.
         writable: Sections that the program may write, sorted and joined: where roots are.
         readable_only: Code and constants: where none are.
@@ -61,6 +62,7 @@ class Firmware:
         with path.open("rb") as stream:
             tables = read_tables(stream, self.name, self.image.file_bytes, limits)
             self._sections = tables.sections
+            self.machine = tables.machine
             symbols = next((s for s in tables.sections if s.type == SHT_SYMTAB and s.link < len(tables.sections)), None)
             if symbols is None:
                 raise EvidenceError(f"{self.name} has no symbol table", try_this=_NO_SYMBOLS_ADVICE)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"gdb:(?:(?P<host>[^:\[\]]+|\[[0-9a-fA-F:]+\]):)?(?P<port>\d{1,5})")
 _TIMEOUT_S = 10.0
-_STOP_TIMEOUT_S = 600.0
+STOP_TIMEOUT_S = 600.0
 _REPLY_BYTES = 1 << 22
 _DEFAULT_PACKET = 1_024
 _STACK_PROBE_BYTES = 65_536
@@ -83,6 +83,7 @@ class GdbTarget:
         self._clock = clock
         self._halted_since: float | None = None
         self._breakpoint: _Breakpoint | None = None
+        self._waits_for: str | None = None
         self._buffer = b""
         self._packet_bytes = _DEFAULT_PACKET
         try:
@@ -136,22 +137,24 @@ class GdbTarget:
         note = f"the target was halted for {halted_s:.2f} s while {format_bytes(size)} were copied"
         return Image(f"{self._name}, image {number}", "gdb", memory, tuple(registers), size, (note,))
 
-    def run_to(self, function: str) -> None:
+    def run_to(self, function: str, *, wait_s: float = STOP_TIMEOUT_S) -> None:
         """Let the target run until it calls `function`, and leave it halted there.
 
         The breakpoint stays, so that after an image the target runs on to the very next call and waits there.
 
         Raises:
             UsageError: The ELF has no such function.
-            TargetError: The server sets no breakpoint, or the function is not called in ten minutes.
+            TargetError: The server sets no breakpoint, or the function is not called in `wait_s` seconds.
         """
         if self._breakpoint is None or self._breakpoint.function != function:
             self._stand()
             self._arm(function)
         if self._halted_since is not None:
             self._go()
-        self._socket.settimeout(_STOP_TIMEOUT_S)
+        self._socket.settimeout(wait_s)
+        self._waits_for = f"{function} was not called in {wait_s:g} s"
         self._wait_for_stop()
+        self._waits_for = None
         self._socket.settimeout(_TIMEOUT_S)
         self._halted_since = self._clock.monotonic()
 
@@ -159,7 +162,7 @@ class GdbTarget:
         address = self._firmware.function(function)
         if address is None:
             raise UsageError(
-                f"--cycle-at {function}: {self._firmware.name} has no function of this name",
+                f"{self._firmware.name} has no function {function} to stop the target at",
                 try_this="the name as the linker has it (`nm`)",
             )
         where = b",%x,%s" % (address, b"2" if self._firmware.image.arch == "arm" else b"4")
@@ -323,6 +326,10 @@ class GdbTarget:
         try:
             more = self._socket.recv(1 << 16)
         except TimeoutError:
+            if self._waits_for is not None:
+                raise TargetError(
+                    f"{self._name}: {self._waits_for}", try_this="a workload that leads there, or a longer --wait"
+                ) from None
             raise TargetError(
                 f"{self._name} does not answer", try_this="is it a gdb server, and does no other debugger hold it?"
             ) from None

@@ -45,6 +45,10 @@ class Image(msgspec.Struct, frozen=True):
     bytes_read: int
     notes: tuple[str, ...] = ()
 
+    def noted(self, note: str) -> Image:
+        """The same image with another note."""
+        return msgspec.structs.replace(self, notes=(*self.notes, note))
+
 
 def read_image(spec: str, firmware: Firmware, limits: Limits, *, base: int | None = None) -> Image:
     """The image that `spec` names.

@@ -40,6 +40,7 @@ class Roots(msgspec.Struct, frozen=True, kw_only=True):
         untrusted: Parts of the heap that could not be walked, scanned as roots.
         excluded: Never scanned: dead parts of stacks, a tracer's tables, what the user leaves out.
         doubtful: Scanned in a second pass; what only they reach is masked.
+        forced: Scanned in any case, at every byte.
         registers: Of each CPU or thread.
         kept: Addresses of blocks that the user knows to be in use.
     """
@@ -49,6 +50,7 @@ class Roots(msgspec.Struct, frozen=True, kw_only=True):
     untrusted: tuple[Interval, ...] = ()
     excluded: tuple[Interval, ...] = ()
     doubtful: tuple[Interval, ...] = ()
+    forced: tuple[Interval, ...] = ()
     registers: tuple[Registers, ...] = ()
     kept: tuple[int, ...] = ()
 
@@ -110,6 +112,8 @@ def find_reach(memory: Memory, live: Sequence[LiveBlock], roots: Roots) -> Reach
             marker.add(target, Holder(None, None, "--keep"))
     for area in (without(outside, doubtful), without(within(roots.untrusted, memory.intervals), roots.excluded)):
         marker.add_roots(_references(memory, area, index))
+    for shift in range(memory.word_bytes):
+        marker.add_roots(_references(memory, roots.forced, index, shift=shift))
     marker.spread(REACHABLE)
     if doubtful:
         allowed = [*outside, *inside]
@@ -149,8 +153,8 @@ class _BlockIndex:
         return np.where(inside, found, _NOWHERE)
 
 
-def _references(memory: Memory, area: Iterable[Interval], index: _BlockIndex) -> _References:
-    """Every aligned word of `area` that points into a block."""
+def _references(memory: Memory, area: Iterable[Interval], index: _BlockIndex, *, shift: int = 0) -> _References:
+    """Every word of `area`, `shift` bytes behind an aligned one, that points into a block."""
     word = memory.word_bytes
     kind = np.dtype(f"{memory.order}u{word}")
     low, span = np.array(index.low, dtype=kind), np.array(index.high - index.low, dtype=kind)
@@ -158,7 +162,7 @@ def _references(memory: Memory, area: Iterable[Interval], index: _BlockIndex) ->
     values: list[Words] = []
     for first, end in area:
         for part in memory.parts(first, end):
-            skip = -part.address % word
+            skip = (shift - part.address) % word
             count = (len(part.data) - skip) // word
             for start in range(0, max(count, 0), _CHUNK_WORDS):
                 amount = min(_CHUNK_WORDS, count - start)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from heaptrail.errors import EvidenceError, UsageError
+from heaptrail.errors import EvidenceError
 from heaptrail.ram import HEAPS, KERNELS
 from heaptrail.ram.heaps import HeapWalk
 from heaptrail.ram.heaps.places import BUILD_ADVICE
@@ -15,6 +14,7 @@ from heaptrail.ram.images import Image
 from heaptrail.ram.intervals import Interval, total, without
 from heaptrail.ram.kernels import TaskList, TaskStack
 from heaptrail.ram.memory import alias_distance
+from heaptrail.ram.naming import named_memory
 from heaptrail.ram.origins import Origin, origins
 from heaptrail.ram.reach import Reach, Roots, find_reach
 from heaptrail.ram.stacks import Stacks, find_stacks
@@ -44,6 +44,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         heap: The heap's symbol or ranges, None to find it.
         layout: Name of the heap's layout, None to recognise it.
         exclude: Variables (patterns as in a shell) and `0xSTART+0xSIZE` ranges that are no roots.
+        roots: Variables and ranges that are roots whatever else they are, with a pointer at any byte.
         keep: Addresses that the firmware holds in a way that no scan can see.
         allow_mismatch: Go on although the image's code is not the ELF's.
     """
@@ -51,6 +52,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     heap: str | None = None
     layout: str | None = None
     exclude: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
     keep: tuple[int, ...] = ()
     allow_mismatch: bool = False
 
@@ -126,6 +128,7 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
     aliases = _aliases(image.memory, firmware, place.arenas)
     stacks = find_stacks(firmware, found.tasks, image.registers, heap.live)
     tables = _excluded(firmware, question)
+    forced = [interval for _, interval in named_memory(firmware, question.roots, "--root")]
     _tell_excluded(tables, problems)
     roots = Roots(
         memory=tuple(without(image.memory.intervals, firmware.readable_only)),
@@ -133,6 +136,7 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
         untrusted=heap.untrusted,
         excluded=(*stacks.dead, *aliases, *(interval for _, interval in tables)),
         doubtful=tuple(stacks.doubtful),
+        forced=tuple(forced),
         registers=image.registers,
         kept=question.keep,
     )
@@ -210,31 +214,10 @@ def _aliases(memory: Memory, firmware: Firmware, arenas: tuple[Interval, ...]) -
 
 def _excluded(firmware: Firmware, question: Question) -> list[tuple[str, Interval]]:
     """Tables of a tracer, and what the user excludes."""
-    patterns = [*(_AGENT_TABLES if firmware.function(AGENT_MARK) is not None else ())]
-    found: list[tuple[str, Interval]] = []
-    for given in question.exclude:
-        start, plus, size = given.partition("+")
-        if start[:2].lower() == "0x" and plus:
-            try:
-                found.append((given, (int(start, 16), int(start, 16) + int(size, 0))))
-            except ValueError:
-                raise UsageError(f"--exclude {given}: no range", try_this="0xSTART+0xSIZE") from None
-        else:
-            patterns.append(given)
-    matched: set[str] = set()
-    for variable in firmware.variables():
-        for pattern in patterns:
-            if fnmatchcase(variable.name, pattern):
-                matched.add(pattern)
-                found.append((variable.name, (variable.address, variable.address + variable.size)))
-                break
-    unmatched = [given for given in question.exclude if given in patterns and given not in matched]
-    if unmatched:
-        raise UsageError(
-            f"--exclude {unmatched[0]}: {firmware.name} has no variable of this name",
-            try_this="a variable's name, with * for any letters, or 0xSTART+0xSIZE",
-        )
-    return found
+    given = named_memory(firmware, question.exclude, "--exclude")
+    if firmware.function(AGENT_MARK) is None:
+        return given
+    return [*named_memory(firmware, _AGENT_TABLES, None), *given]
 
 
 def _tracer_words(tracer: TracerTables | None, strange: int) -> list[str]:

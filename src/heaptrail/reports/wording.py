@@ -42,7 +42,7 @@ GROWING: Final[tuple[SiteClass, ...]] = ("leak", "held_until_teardown")
 
 _OPTION: Final = re.compile(r"--[a-z][a-z-]{0,40}")
 _FLAGS: Final = ("--allow-mismatch",)
-_REPEATED: Final = ("--wrapper", "--source-map", "--exclude", "--keep")
+_REPEATED: Final = ("--wrapper", "--source-map", "--exclude", "--keep", "--root")
 
 
 def bytes_text(value: float | None) -> str:

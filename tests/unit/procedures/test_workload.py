@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from heaptrail.errors import HeaptrailError, UsageError
 from heaptrail.model.verdict import Capacity
-from heaptrail.procedures.workload import Step, load_workload, starter_file
+from heaptrail.procedures.starter import starter_file
+from heaptrail.procedures.workload import Step, load_workload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,9 +61,9 @@ def test_the_starter_file_loads_and_sets_only_defaults_besides_the_workload(tmp_
 
 
 def test_the_starter_file_names_every_key() -> None:
-    from heaptrail.procedures.workload import Judge, Outputs, Plan, Target
+    from heaptrail.procedures.workload import Judge, Outputs, Plan, Ram, Target
 
-    for record in (Target, Plan, Step, Judge, Outputs):
+    for record in (Target, Plan, Step, Judge, Outputs, Ram):
         for key in record.__struct_fields__:
             assert re.search(rf"\b{key}\b", starter_file()), f"{key} is not shown"
 
