@@ -73,26 +73,26 @@ void ht_clear(void);
 
 /* -- Reading: copies only, the lock is never held between two calls -------------------------------------------------- */
 
-typedef struct {
+typedef struct { /* the console prints some fields in the order in which they stand here; so of a block and a site */
     bool on, paused;
     uint32_t live;              /* blocks recorded and not freed */
     uint32_t capacity;          /* HT_RECORDS */
-    uint32_t unrecorded;        /* blocks counted at their site, without a record: the pool was full */
-    uint32_t sites;             /* distinct stacks that allocated */
-    uint32_t site_capacity;     /* HT_SITES less the agent's two */
     uint32_t stacks;            /* distinct stacks kept, those that only freed included */
     uint32_t stack_capacity;    /* HT_STACKS */
+    uint32_t filters;           /* names in force */
+    uint32_t unrecorded;        /* blocks counted at their site, without a record: the pool was full */
     uint32_t stacks_dropped;    /* allocations counted under "other": the table of sites or stacks was full */
+    uint32_t failed;            /* allocations that failed */
+    uint32_t missed_frees;      /* an address came again without a free in between: some free has no hook */
+    uint32_t double_frees;
+    uint32_t null_frees;
     uint32_t free_stacks_dropped; /* freeing stacks that found no room: the site then says "freed by: not known" */
+    uint32_t while_paused;      /* allocations during a pause: not recorded on purpose */
+    uint32_t sites;             /* distinct stacks that allocated */
+    uint32_t site_capacity;     /* HT_SITES less the agent's two */
     uint32_t allocs;            /* allocations seen, failed ones not counted */
     uint32_t frees;             /* frees of recorded blocks */
     uint32_t unknown_frees;     /* frees of blocks without a record: older than ht_start, filtered, or unrecorded */
-    uint32_t missed_frees;      /* an address came again without a free in between: some free has no hook */
-    uint32_t while_paused;      /* allocations during a pause: not recorded on purpose */
-    uint32_t failed;            /* allocations that failed */
-    uint32_t double_frees;
-    uint32_t null_frees;
-    uint32_t filters;           /* names in force */
 } ht_totals;
 
 void ht_get_totals(ht_totals *out);
@@ -104,11 +104,11 @@ typedef struct {
     uintptr_t address;
     uint32_t requested_bytes;
     uint32_t overhead_bytes;    /* block less requested; 255 means unknown, or 255 and more */
+    uint32_t site;
+    uint32_t thread_number;     /* for ht_get_thread */
     uint32_t sequence;          /* its number among all allocations since ht_start, from 1; wraps */
     uint32_t age;               /* allocations that came after it */
-    uint32_t site;
     uint32_t stack;             /* for ht_get_stack: where it was allocated; 0: none */
-    uint32_t thread_number;     /* for ht_get_thread */
     uint32_t thread_id;         /* the port's number of the task, or one of ht_port.h's two */
     char thread[HT_NAME_BYTES]; /* as it was called when first seen; the task may be gone */
 } ht_block;

@@ -21,8 +21,20 @@
 #define HT_DEPTH CONFIG_HT_DEPTH
 #define HT_THREADS CONFIG_HT_THREADS
 #define HT_NAME_BYTES CONFIG_HT_NAME_BYTES
+#define HT_FILTERS CONFIG_HT_FILTERS
+#define HT_REPORTS CONFIG_HT_REPORTS
+#if CONFIG_HT_STACKS != 0 /* 0: the default below, which goes by the sites */
+#define HT_STACKS CONFIG_HT_STACKS
+#endif
+#if CONFIG_HT_FRAMES != 0
+#define HT_FRAMES CONFIG_HT_FRAMES
+#endif
+#ifdef CONFIG_HT_EOL_CRLF
+#define HT_EOL "\r\n"
+#endif
 #ifdef CONFIG_HT_CHECK_DOUBLE_FREE /* Kconfig leaves a macro out to say no */
 #define HT_CHECK_DOUBLE_FREE 1
+#define HT_FREED CONFIG_HT_FREED
 #else
 #define HT_CHECK_DOUBLE_FREE 0
 #endif
@@ -31,6 +43,15 @@
 #endif
 #ifdef CONFIG_HT_CPU_LOCK
 #define HT_CPU_LOCK 1
+#endif
+#ifdef CONFIG_HT_STREAM
+#define HT_STREAM 1
+#define HT_STREAM_FRAMES CONFIG_HT_STREAM_FRAMES
+#endif
+#ifdef CONFIG_HT_DUMPS
+#define HT_DUMPS 1
+#else
+#define HT_DUMPS 0
 #endif
 #ifdef CONFIG_HT_FREE_STACKS
 #define HT_FREE_STACKS 1
@@ -128,6 +149,22 @@
 #define HT_CPU_LOCK 0
 #endif
 
+/* 1: the event stream (ht_stream.h). It costs code, HT_STREAM_FRAMES x 256 bytes and HT_STACKS x 8, and time in each hook. */
+#ifndef HT_STREAM
+#define HT_STREAM 0
+#endif
+
+/* Frames that may wait for the reader, one of them filling. Unit: some 40 events, 256 bytes. Range 2..4096. */
+#ifndef HT_STREAM_FRAMES
+#define HT_STREAM_FRAMES 8
+#endif
+
+/* 0: the console lists nothing, for builds whose stream tells all. `memleak show`, `show compact` and `sites` are left out,
+ * and `memleak 0` only stops. */
+#ifndef HT_DUMPS
+#define HT_DUMPS 1
+#endif
+
 /* End of a printed line. A console that does not turn "\n" into "\r\n" by itself needs "\r\n". */
 #ifndef HT_EOL
 #define HT_EOL "\n"
@@ -162,6 +199,12 @@
 #endif
 #if HT_DEPTH == 0 && HT_FREE_STACKS && defined(CONFIG_HT_FREE_STACKS)
 #error "HT_DEPTH is 0, so no site can know its freeing stack: set HT_FREE_STACKS=0, or HT_DEPTH to 4 and more"
+#endif
+#if HT_STREAM_FRAMES < 2 || HT_STREAM_FRAMES > 4096
+#error "HT_STREAM_FRAMES must be 2..4096: one frame fills while another waits for the reader"
+#endif
+#if !HT_DUMPS && !HT_STREAM
+#error "HT_DUMPS is 0 and so is HT_STREAM, so nothing could be read: set one of them to 1"
 #endif
 #if HT_REPORTS < 1 || HT_REPORTS > 250
 #error "HT_REPORTS must be 1..250: a few are enough, equal reports share one"

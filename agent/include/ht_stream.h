@@ -13,19 +13,8 @@
 #ifndef HT_STREAM_H
 #define HT_STREAM_H
 
+#include "ht_config.h"
 #include "ht_wire.h"
-
-#ifndef HT_STREAM
-#define HT_STREAM 0
-#endif
-
-/* Frames that may wait for the reader, one of them filling. Unit: some 40 events, 256 bytes. Range 2..4096. */
-#ifndef HT_STREAM_FRAMES
-#define HT_STREAM_FRAMES 8
-#endif
-#if HT_STREAM_FRAMES < 2 || HT_STREAM_FRAMES > 4096
-#error "HT_STREAM_FRAMES must be 2..4096: one frame fills while another waits for the reader"
-#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -41,7 +41,7 @@ extern const char ht_wire_version[];
 
 /* One frame while it fills: controls grow from the front of `body`, values from its end. */
 typedef struct {
-    uint64_t base;           /* the address that the first difference counts from */
+    uintptr_t base;          /* the address that the first difference counts from */
     uint32_t event, birth, time; /* numbers of the first event and of the last allocation before it; time at its start */
     uint8_t count, values;   /* events; bytes of values */
     uint8_t shift;           /* low bits of an address that are left out */
@@ -76,7 +76,7 @@ typedef struct {
     uint32_t events, births; /* numbers given so far, those not sent included */
     uint32_t dropped;        /* events that found no room */
     uint32_t time;           /* of the last event that was sent */
-    uint64_t address;        /* that the next difference counts from */
+    uintptr_t address;       /* that the next difference counts from */
     uint8_t shift;
     uint32_t frames_sent;    /* events frames */
     uint32_t next_row;       /* whose turn it is to be repeated */

@@ -1,4 +1,4 @@
-/* The hooks and the control calls. The contract is in ht_agent.h; here are only the surprises.
+/* The hooks. The contract is in ht_agent.h; here are only the surprises.
  *
  * A free's own stack costs as much as an allocation's, so it is taken only when the free looks different from the last
  * one of that site: another caller of the allocator, or another depth of the stack (which tells tasks apart, too).
@@ -51,7 +51,7 @@ HT_INLINE void keep_record(struct ht_record *slot, struct ht_site_row *site, uin
                            uintptr_t address, size_t requested, size_t block_bytes)
 {
     uint32_t birth = ++ht.born;
-    ht_tap_alloc(address, requested, site->stack, thread);
+    ht_tap_alloc(address, requested, site->stack);
     site->last_birth = birth;
     ++site->recorded;
     slot->address = address;
@@ -74,7 +74,7 @@ static __attribute__((noinline)) void record_malloc(uintptr_t address, size_t re
     struct ht_site_row *site = &ht.sites[number];
     if (address == 0) {
         ht_count(&site->failed);
-        ht_tap_failed(requested, site->stack, thread);
+        ht_tap_failed(requested, site->stack);
         return;
     }
     if (site->recorded == 0) {
@@ -82,7 +82,7 @@ static __attribute__((noinline)) void record_malloc(uintptr_t address, size_t re
     }
     if (ht.live == HT_RECORDS) {
         site->last_birth = ++ht.born;
-        ht_tap_alloc(address, requested, site->stack, thread);
+        ht_tap_alloc(address, requested, site->stack);
         ht_count(&site->unrecorded);
         return;
     }
@@ -103,7 +103,7 @@ HT_INLINE bool malloc_quickly(uintptr_t address, size_t requested, size_t block_
     HT_KEEP(slot);
     const struct ht_stack *stack = &ht.stacks[*ht_stack_hint(pcs, frame)];
     HT_KEEP(stack);
-    size_t number = stack->site;
+    size_t number = HT_DEPTH == 0 ? HT_SITE_NO_STACK : stack->site; /* 0: one that is not known */
     struct ht_site_row *site = &ht.sites[number];
     HT_KEEP(site);
     if (ht.thread_ids[thread] != id || slot->address != 0 || address == 0 || number == 0 || ht.live == HT_RECORDS ||
@@ -198,15 +198,11 @@ HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block
 
 /* -- Frees ----------------------------------------------------------------------------------------------------- */
 
-static void note_freer(uintptr_t address, uint32_t site, uint32_t key, const uintptr_t *pcs, size_t depth, uint32_t birth)
+static void note_freer(uintptr_t address, uint32_t site, uint32_t key, uint32_t stack, uint32_t birth)
 {
-    uint32_t stack = ht_intern(pcs, depth);
     ht_tap_free(birth, stack);
     (void)birth;
     uintptr_t hash = ht_hash_address(address);
-    if (stack == 0 && depth != 0) {
-        ht_count(&ht.free_stacks_dropped);
-    }
     ht.sites[site].freed_by = (uint16_t)stack;
     ht.sites[site].free_key = stack != 0 ? key : 0;
     if (ht_was_freed(address, hash)) {
@@ -260,11 +256,17 @@ static __attribute__((noinline)) void free_slowly(uintptr_t address, uint32_t ke
     size_t depth = ht_port_backtrace(pcs, HT_DEPTH, frame, ret);
     saved = ht_port_lock();
     if (generation == ht.generation && ht_mode() != HT_OFF) {
-        if (how == MISUSE) {
-            ht_report_misuse(address == 0 ? HT_FREE_NULL : HT_DOUBLE_FREE, address, pcs, depth);
-            ht_tap_misuse(address, pcs, depth);
+        uint32_t stack = ht_intern(pcs, depth);
+        if (how == ANEW) {
+            if (stack == 0 && depth != 0) {
+                ht_count(&ht.free_stacks_dropped);
+            }
+            note_freer(address, site, key, stack, birth);
+        } else if (address == 0) {
+            ht_report_misuse(HT_FREE_NULL, 0, stack);
         } else {
-            note_freer(address, site, key, pcs, depth, birth);
+            ht_report_misuse(HT_DOUBLE_FREE, address, stack);
+            ht_tap_double_free(address, stack);
         }
     }
     ht_port_unlock(saved);
@@ -331,68 +333,4 @@ HOOK void ht_on_free_by(void *block, const void *caller)
         free_slowly((uintptr_t)block, key, FRAME_OF_HOOK(), RETURN_OF_HOOK());
         __asm__ volatile(""); /* no tail call: our frame is where the stack is looked at from */
     }
-}
-
-/* -- Control --------------------------------------------------------------------------------------------------- */
-
-static void set_mode(unsigned char mode) { atomic_store_explicit(&ht.mode, mode, memory_order_relaxed); }
-
-/* Inside the lock. The generation outlives it, so that a cursor notices. */
-static void reset(void)
-{
-    uint32_t generation = ht.generation + 1;
-    set_mode(HT_OFF);
-    memset((char *)&ht + offsetof(struct ht_state, generation), 0, sizeof ht - offsetof(struct ht_state, generation));
-    ht.generation = generation;
-    ht.site_count = 2; /* "other" and "no stack" */
-    ht_tap_reset();
-    ht.thread_ids[0] = ~HT_ID_STARTUP - 1u; /* nobody's: a hint of 0 must not find a task that was never seen */
-    ht.thread_ids[HT_THREADS] = HT_ID_ISR;
-    ht_copy_name(ht.threads[HT_THREADS].name, "(other)");
-}
-
-bool ht_start(const char *const names[], size_t names_count)
-{
-    if (names_count > HT_FILTERS) {
-        return false;
-    }
-    uintptr_t saved = ht_port_lock();
-    reset();
-    for (size_t i = 0; i < names_count; i++) {
-        ht_copy_name(ht.filters[ht.filter_count++], names[i]);
-    }
-    set_mode(names_count != 0 ? HT_FILTERED : HT_ON);
-    ht_port_unlock(saved);
-    return true;
-}
-
-bool ht_pause(void)
-{
-    uintptr_t saved = ht_port_lock();
-    bool records = ht_mode() == HT_ON || ht_mode() == HT_FILTERED;
-    if (records) {
-        set_mode(HT_PAUSED);
-    }
-    ht_port_unlock(saved);
-    return records;
-}
-
-bool ht_resume(void)
-{
-    uintptr_t saved = ht_port_lock();
-    bool paused = ht_mode() == HT_PAUSED;
-    if (paused) {
-        set_mode(ht.filter_count != 0 ? HT_FILTERED : HT_ON);
-    }
-    ht_port_unlock(saved);
-    return paused;
-}
-
-void ht_stop(void) { set_mode(HT_OFF); }
-
-void ht_clear(void)
-{
-    uintptr_t saved = ht_port_lock();
-    reset();
-    ht_port_unlock(saved);
 }

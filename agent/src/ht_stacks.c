@@ -96,10 +96,9 @@ uint32_t ht_find_thread(uint32_t id)
     return i;
 }
 
-void ht_report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, size_t depth)
+void ht_report_misuse(ht_misuse kind, uintptr_t address, uint32_t stack)
 {
     uint32_t thread = ht_current_thread();
-    uint16_t stack = (uint16_t)ht_intern(pcs, depth);
     uint16_t before = 0;
     ht_count(kind == HT_DOUBLE_FREE ? &ht.double_frees : &ht.null_frees);
     for (uint32_t i = 0; i < ht.misuse_count; i++) {
@@ -116,7 +115,7 @@ void ht_report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, s
         ht.misuses[ht.misuse_count++] = (struct ht_misuse_row){.kind = kind,
                                                                .count = 1,
                                                                .address = address,
-                                                               .stack = stack,
+                                                               .stack = (uint16_t)stack,
                                                                .before = before,
                                                                .thread = (uint8_t)thread};
     }

@@ -207,7 +207,7 @@ static inline void ht_forget_freed(uintptr_t address, uintptr_t hash)
 }
 
 /* Count a misuse, and keep its stacks if there is room for another report. */
-void ht_report_misuse(ht_misuse kind, uintptr_t address, const uintptr_t *pcs, size_t depth);
+void ht_report_misuse(ht_misuse kind, uintptr_t address, uint32_t stack);
 
 /* -- ht_stacks.c: call stacks and what is counted at them, tasks by name. */
 

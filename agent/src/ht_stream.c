@@ -14,8 +14,6 @@ static enum { CLOSED, OPEN, ENDING } state; /* ENDING: nothing new is told, what
 __attribute__((weak)) uint32_t ht_port_ticks(void) { return 0; }
 __attribute__((weak)) uint32_t ht_port_ticks_per_s(void) { return 0; }
 
-static uint32_t clip(size_t bytes) { return bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes; }
-
 static size_t stack_of(void *context, uint32_t number, uintptr_t *pcs, size_t max)
 {
     (void)context;
@@ -105,46 +103,13 @@ void ht_stream_mark(uint8_t kind, uint32_t number)
     ht_port_unlock(saved);
 }
 
-void ht_tap_alloc(uintptr_t address, size_t requested, uint32_t stack, uint32_t thread)
+void ht_tap(unsigned kind, uintptr_t address, size_t size, uint32_t age, uint32_t stack)
 {
     if (state == OPEN) {
-        ht_wire_alloc(&wire, address, clip(requested), stack, (uint8_t)thread, ht_port_ticks());
-    }
-}
-
-void ht_tap_failed(size_t requested, uint32_t stack, uint32_t thread)
-{
-    if (state == OPEN) {
-        ht_wire_failed(&wire, clip(requested), stack, (uint8_t)thread, ht_port_ticks());
-    }
-}
-
-void ht_tap_free(uint32_t birth, uint32_t stack)
-{
-    if (state == OPEN) {
-        ht_wire_free(&wire, ht.born - birth, stack, (uint8_t)ht_current_thread(), ht_port_ticks());
-    }
-}
-
-void ht_tap_unknown_free(uintptr_t address)
-{
-    if (state == OPEN) {
-        ht_wire_free_at(&wire, address, 0, (uint8_t)ht_current_thread(), ht_port_ticks());
-    }
-}
-
-void ht_tap_misuse(uintptr_t address, const uintptr_t *pcs, size_t depth)
-{
-    if (state == OPEN && address != 0) {
-        uint32_t stack = ht_intern(pcs, depth);
-        ht_wire_double_free(&wire, address, stack, (uint8_t)ht_current_thread(), ht_port_ticks());
-    }
-}
-
-void ht_tap_move(uint32_t birth, uintptr_t moved, size_t requested)
-{
-    if (state == OPEN) {
-        ht_wire_realloc(&wire, ht.born - birth, moved, clip(requested), 0, (uint8_t)ht_current_thread(), ht_port_ticks());
+        struct ht_event event = {.address = address, .value = {[V_STACK] = stack, [V_AGE] = age}};
+        event.value[V_SIZE] = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+        event.value[V_TASK] = ht_current_thread();
+        ht_wire_add(&wire, kind, &event, ht_port_ticks());
     }
 }
 

@@ -68,6 +68,13 @@ void ht_field(struct ht_out *out, const char *name, uint32_t value)
     ht_decimal(out, value, 0);
 }
 
+void ht_fields(struct ht_out *out, const char *names, const uint32_t *values)
+{
+    for (; *names != 0; names += strlen(names) + 1) {
+        ht_field(out, names, *values++);
+    }
+}
+
 void ht_begin_sum(struct ht_out *out)
 {
     out->sum = 2166136261u;

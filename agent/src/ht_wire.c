@@ -12,32 +12,24 @@
 __attribute__((used)) const char ht_wire_version[] = "heaptrail.wire/1";
 _Static_assert(HT_WIRE_VERSION == 1, "ht_wire_version says it in letters");
 
-/* Control bytes. */
-enum {
-    ALLOC = 0x00,   /* 0 t k s zz aa: time, task, stack, size, address */
-    FREE = 0x80,    /* 10 t k ss gg: time, task, stack, age */
-    FREE_AT = 0xc0, /* 110 t ss aa: time, stack, address; the stack's usual task */
-    TIME = 0xe0, MARK = 0xe1, FAILED = 0xe2, FREE_AT_WIDE = 0xe3, REALLOC = 0xe4, DOUBLE_FREE = 0xe5,
+/* Widths that do not depend on the values: MARK to DOUBLE_FREE. */
+static const uint8_t WIDE[][VALUES] = {
+    {0, 0, 1, 4, 0, 0}, {0, 2, 1, 4, 0, 0}, {0, 2, 1, 0, 0, 4}, {0, 2, 1, 4, 4, 4}, {0, 2, 1, 0, 0, 4},
 };
-
-enum { VALUES_MOST = 16 }; /* bytes of one event's values: a realloc has 15 */
 
 static const uint8_t SHIFTS[4] = {0, 2, 3, 4};
 
 /* -- Numbers ------------------------------------------------------------------------------------------------------- */
 
-/* One of an event's values: four bytes are stored, `bytes` of them stay. No loop, for the hooks' sake. */
-static inline uint8_t *draw(uint8_t *to, uint32_t value, unsigned bytes)
-{
-    to[0] = (uint8_t)value;
-    to[1] = (uint8_t)(value >> 8);
-    to[2] = (uint8_t)(value >> 16);
-    to[3] = (uint8_t)(value >> 24);
-    return to + bytes;
-}
-
 /* Bytes that an unsigned value needs, 1 to 4. */
-static unsigned width_of(uint32_t value) { return value < 0x100u ? 1 : value < 0x10000u ? 2 : value < 0x1000000u ? 3 : 4; }
+static unsigned width_of(uint32_t value)
+{
+    unsigned bytes = 1;
+    while (bytes < 4 && value >> (8 * bytes) != 0) {
+        bytes++;
+    }
+    return bytes;
+}
 
 /* The same for a difference, with its sign. */
 static unsigned signed_width_of(int32_t value)
@@ -103,70 +95,39 @@ static ht_wire_frame *room(ht_wire *wire, uint32_t now)
     return frame;
 }
 
-/* An event is put together here, from its values in the order of the format. */
-struct draft {
-    uint8_t *at, values[VALUES_MOST + 4]; /* draw stores four bytes at once */
-};
-
-static void append(ht_wire_frame *frame, uint8_t control, const uint8_t *values, size_t bytes)
+static void append(ht_wire_frame *frame, unsigned control, const uint32_t value[VALUES], const uint8_t width[VALUES])
 {
-    frame->body[frame->count++] = control;
-    uint8_t *to = frame->body + HT_WIRE_BODY_BYTES - frame->values - bytes;
-    for (size_t i = 0; i < bytes; i++) {
-        to[i] = values[i];
+    frame->body[frame->count++] = (uint8_t)control;
+    unsigned bytes = 0;
+    for (int i = 0; i < VALUES; i++) {
+        bytes += width[i];
     }
     frame->values = (uint8_t)(frame->values + bytes);
+    uint8_t *to = frame->body + HT_WIRE_BODY_BYTES - frame->values;
+    for (int i = 0; i < VALUES; i++) {
+        uint32_t left = value[i];
+        for (unsigned k = width[i]; k != 0; k--, left >>= 8) {
+            *to++ = (uint8_t)left;
+        }
+    }
 }
 
-/* Room for an event at `now`. A gap that no control byte can tell becomes an event of its own; a small one is put into
- * the draft where the event's shape has a place for it (`brief`), and through it the bit is told. */
-static ht_wire_frame *begin(ht_wire *wire, struct draft *draft, uint32_t now, bool *brief)
-{
-    ht_wire_frame *frame = room(wire, now);
-    draft->at = draft->values;
-    if (frame == NULL) {
-        wire->events++;
-        wire->dropped += wire->dropped != UINT32_MAX;
-        wire->tell_at_end = true;
-        return NULL;
-    }
-    uint32_t gap = (int32_t)(now - wire->time) > 0 ? now - wire->time : 0;
-    wire->time += gap;
-    bool fits = brief != NULL && gap <= 0xffu;
-    if (brief != NULL) {
-        *brief = fits && gap != 0;
-    }
-    if (gap != 0 && fits) {
-        draft->at = draw(draft->at, gap, 1);
-    } else if (gap != 0) {
-        uint8_t value[4];
-        (void)draw(value, gap, 4);
-        append(frame, TIME, value, 4);
-        wire->events++;
-    }
-    return frame;
-}
+/* -- Events -------------------------------------------------------------------------------------------------------- */
 
-static void finish(ht_wire *wire, ht_wire_frame *frame, unsigned control, const struct draft *draft)
+/* The stack's row, made at first sight; number 0 has one that knows nothing usual. What is usual in size is an
+ * allocation's. */
+static ht_wire_row *row_of(ht_wire *wire, unsigned kind, uint32_t value[VALUES])
 {
-    append(frame, (uint8_t)control, draft->values, (size_t)(draft->at - draft->values));
-    wire->events++;
-}
-
-/* -- Values -------------------------------------------------------------------------------------------------------- */
-
-/* The stack's row, made at first sight; number 0 has one that knows nothing usual. */
-static ht_wire_row *row_of(ht_wire *wire, uint32_t *stack, uint32_t size, uint8_t task)
-{
-    if (*stack >= wire->config.row_count) {
-        *stack = 0;
+    uint32_t task = value[V_TASK];
+    uint8_t bit = (uint8_t)(1u << (task & 7u));
+    if (value[V_STACK] >= wire->config.row_count) {
+        value[V_STACK] = 0;
     }
-    ht_wire_row *row = &wire->config.rows[*stack];
-    if (*stack != 0 && row->state == UNSEEN) {
-        *row = (ht_wire_row){.size = size, .task = task, .state = DUE};
+    ht_wire_row *row = &wire->config.rows[value[V_STACK]];
+    if (value[V_STACK] != 0 && row->state == UNSEEN) {
+        *row = (ht_wire_row){.size = kind == REALLOC ? 0 : value[V_SIZE], .task = (uint8_t)task, .state = DUE};
         wire->pending_rows++;
     }
-    uint8_t bit = (uint8_t)(1u << (task & 7u));
     if ((wire->tasks_seen[task >> 3] & bit) == 0) {
         wire->tasks_seen[task >> 3] |= bit;
         wire->tasks_due[task >> 3] |= bit;
@@ -175,150 +136,126 @@ static ht_wire_row *row_of(ht_wire *wire, uint32_t *stack, uint32_t size, uint8_
     return row;
 }
 
-static bool usual_task(uint32_t stack, const ht_wire_row *row, uint8_t task) { return stack != 0 && row->task == task; }
-
 /* How far `address` is from the last one, in steps of the frame's shift. Where that cannot be told in 32 bits, or the
  * address has lower bits than the shift keeps, the next frame begins at it, or keeps more. */
-static int32_t distance(ht_wire *wire, uintptr_t address)
+static uint32_t distance(ht_wire *wire, uintptr_t address)
 {
     uint8_t shift = wire->shift;
     while ((address & ((1u << SHIFTS[shift]) - 1u)) != 0) {
         shift--;
     }
-    /* Both are counted from 0 or wrap alike, so the difference is right either way. */
-    int64_t difference = (int64_t)((uint64_t)address - wire->address);
-    int64_t steps = difference / ((int64_t)1 << SHIFTS[shift]);
+    unsigned bits = SHIFTS[shift];
+    uintptr_t before = wire->address >> bits;
+    uintptr_t here = address >> bits;
+    uintptr_t far = here > before ? here - before : before - here;
     bool misfit = wire->open && wire->config.frames[wire->head].shift != shift;
-    if (misfit || steps > INT32_MAX || steps < INT32_MIN || steps * ((int64_t)1 << SHIFTS[shift]) != difference) {
-        close_frame(wire);
-        wire->address = (uint64_t)address;
-        steps = 0;
-    }
     wire->shift = shift;
-    return (int32_t)steps;
+    if (misfit || far > INT32_MAX || (wire->address & ((1u << bits) - 1u)) != 0) {
+        close_frame(wire);
+        wire->address = address;
+        return 0;
+    }
+    return (uint32_t)(here - before);
 }
 
-/* -- Events -------------------------------------------------------------------------------------------------------- */
+/* The narrowest form of an event: its control byte, and the widths that this tells. */
+static unsigned narrow(unsigned kind, const struct ht_event *event, const ht_wire_row *row, bool known, uint8_t width[VALUES])
+{
+    const uint32_t *value = event->value;
+    unsigned stack = value[V_STACK] < 0x100u ? 1 : 2;
+    unsigned age = width_of(value[V_AGE]);
+    unsigned steps = signed_width_of((int32_t)value[V_STEPS]);
+    unsigned size = value[V_STACK] != 0 && row->size == value[V_SIZE] ? 0 : width_of(value[V_SIZE]);
+    unsigned timed = value[V_TIME] != 0;
+    width[V_TIME] = (uint8_t)timed;
+    width[V_TASK] = !known;
+    if (kind == ALLOC) {
+        unsigned code = size < 3 ? size : 3;
+        width[V_STACK] = (uint8_t)stack;
+        width[V_SIZE] = code == 3 ? 4 : (uint8_t)size;
+        width[V_STEPS] = (uint8_t)steps;
+        return kind | timed << 6 | !known << 5 | (stack - 1) << 4 | code << 2 | (steps - 1);
+    }
+    stack = value[V_STACK] == 0 ? 0 : stack;
+    width[V_STACK] = (uint8_t)stack;
+    width[kind == FREE ? V_AGE : V_STEPS] = (uint8_t)(kind == FREE ? age : steps);
+    return kind == FREE ? kind | timed << 5 | !known << 4 | stack << 2 | (age - 1) : kind | timed << 4 | stack << 2 | (steps - 1);
+}
+
+/* A gap in time that the control byte cannot tell becomes an event of its own. */
+void ht_wire_add(ht_wire *wire, unsigned kind, struct ht_event *event, uint32_t now)
+{
+    static const ht_wire_row NOTHING_USUAL;
+    static const uint8_t TIME_WIDTH[VALUES] = {4};
+    uint8_t narrowed[VALUES] = {0};
+    const ht_wire_row *row = kind == MARK ? &NOTHING_USUAL : row_of(wire, kind, event->value);
+    bool known = event->value[V_STACK] != 0 && row->task == event->value[V_TASK];
+    kind = kind == FREE_AT && !known ? FREE_AT_WIDE : kind;
+    const uint8_t *width = kind >= MARK ? WIDE[kind - MARK] : narrowed;
+    bool placed = kind == ALLOC || kind == FREE_AT || width[V_STEPS] != 0;
+    if (placed) {
+        (void)room(wire, now); /* before the distance is taken: a new frame begins at the last address */
+        event->value[V_STEPS] = distance(wire, event->address);
+    }
+    ht_wire_frame *frame = room(wire, now);
+    wire->births += kind == ALLOC;
+    if (frame == NULL) {
+        wire->events++;
+        wire->dropped += wire->dropped != UINT32_MAX;
+        wire->tell_at_end = true;
+        return;
+    }
+    if ((int32_t)(now - wire->time) > 0) {
+        event->value[V_TIME] = now - wire->time;
+        wire->time = now;
+    }
+    if (event->value[V_TIME] > (width == narrowed ? 0xffu : 0)) {
+        append(frame, TIME, event->value, TIME_WIDTH);
+        event->value[V_TIME] = 0;
+        wire->events++;
+    }
+    if (width == narrowed) {
+        kind = narrow(kind, event, row, known, narrowed);
+    }
+    append(frame, kind, event->value, width);
+    wire->address = placed ? event->address : wire->address;
+    wire->events++;
+}
 
 void ht_wire_alloc(ht_wire *wire, uintptr_t address, uint32_t size, uint32_t stack, uint8_t task, uint32_t now)
 {
-    static const uint8_t SIZE_BYTES[4] = {0, 1, 2, 4};
-    struct draft draft;
-    bool brief;
-    const ht_wire_row *row = row_of(wire, &stack, size, task);
-    (void)room(wire, now); /* before the distance is taken: a new frame begins at the last address */
-    int32_t steps = distance(wire, address);
-    ht_wire_frame *frame = begin(wire, &draft, now, &brief);
-    wire->births++;
-    if (frame == NULL) {
-        return;
-    }
-    bool known = usual_task(stack, row, task);
-    unsigned stack_bytes = stack < 0x100u ? 1 : 2;
-    unsigned address_bytes = signed_width_of(steps);
-    unsigned size_code = stack != 0 && row->size == size ? 0 : size < 0x100u ? 1 : size < 0x10000u ? 2 : 3;
-    draft.at = draw(draft.at, stack, stack_bytes);
-    draft.at = draw(draft.at, task, known ? 0 : 1);
-    draft.at = draw(draft.at, size, SIZE_BYTES[size_code]);
-    draft.at = draw(draft.at, (uint32_t)steps, address_bytes);
-    wire->address = (uint64_t)address;
-    finish(wire, frame,
-           ALLOC | (unsigned)brief << 6 | (unsigned)!known << 5 | (stack_bytes - 1) << 4 | size_code << 2 | (address_bytes - 1),
-           &draft);
+    ht_wire_add(wire, ALLOC, &(struct ht_event){.address = address, .value[V_SIZE] = size, .value[V_STACK] = stack, .value[V_TASK] = task}, now);
 }
 
 void ht_wire_free(ht_wire *wire, uint32_t age, uint32_t stack, uint8_t task, uint32_t now)
 {
-    struct draft draft;
-    bool brief;
-    const ht_wire_row *row = row_of(wire, &stack, 0, task);
-    ht_wire_frame *frame = begin(wire, &draft, now, &brief);
-    if (frame == NULL) {
-        return;
-    }
-    bool known = usual_task(stack, row, task);
-    unsigned stack_bytes = stack == 0 ? 0 : stack < 0x100u ? 1 : 2;
-    unsigned age_bytes = width_of(age);
-    draft.at = draw(draft.at, stack, stack_bytes);
-    draft.at = draw(draft.at, task, known ? 0 : 1);
-    draft.at = draw(draft.at, age, age_bytes);
-    finish(wire, frame, FREE | (unsigned)brief << 5 | (unsigned)!known << 4 | stack_bytes << 2 | (age_bytes - 1), &draft);
+    ht_wire_add(wire, FREE, &(struct ht_event){.value[V_AGE] = age, .value[V_STACK] = stack, .value[V_TASK] = task}, now);
 }
 
 void ht_wire_free_at(ht_wire *wire, uintptr_t address, uint32_t stack, uint8_t task, uint32_t now)
 {
-    struct draft draft;
-    bool brief;
-    const ht_wire_row *row = row_of(wire, &stack, 0, task);
-    (void)room(wire, now);
-    int32_t steps = distance(wire, address);
-    bool known = usual_task(stack, row, task);
-    ht_wire_frame *frame = begin(wire, &draft, now, known ? &brief : NULL);
-    if (frame == NULL) {
-        return;
-    }
-    wire->address = (uint64_t)address;
-    if (known) {
-        unsigned stack_bytes = stack < 0x100u ? 1 : 2;
-        unsigned address_bytes = signed_width_of(steps);
-        draft.at = draw(draft.at, stack, stack_bytes);
-        draft.at = draw(draft.at, (uint32_t)steps, address_bytes);
-        finish(wire, frame, FREE_AT | (unsigned)brief << 4 | stack_bytes << 2 | (address_bytes - 1), &draft);
-    } else {
-        draft.at = draw(draw(draw(draft.at, stack, 2), task, 1), (uint32_t)steps, 4);
-        finish(wire, frame, FREE_AT_WIDE, &draft);
-    }
+    ht_wire_add(wire, FREE_AT, &(struct ht_event){.address = address, .value[V_STACK] = stack, .value[V_TASK] = task}, now);
 }
 
 void ht_wire_realloc(ht_wire *wire, uint32_t age, uintptr_t moved, uint32_t size, uint32_t stack, uint8_t task,
                      uint32_t now)
 {
-    struct draft draft;
-    (void)row_of(wire, &stack, 0, task);
-    (void)room(wire, now);
-    int32_t steps = distance(wire, moved);
-    ht_wire_frame *frame = begin(wire, &draft, now, NULL);
-    if (frame != NULL) {
-        wire->address = (uint64_t)moved;
-        draft.at = draw(draw(draw(draft.at, stack, 2), task, 1), size, 4);
-        draft.at = draw(draw(draft.at, age, 4), (uint32_t)steps, 4);
-        finish(wire, frame, REALLOC, &draft);
-    }
+    ht_wire_add(wire, REALLOC, &(struct ht_event){.address = moved, .value[V_SIZE] = size, .value[V_AGE] = age, .value[V_STACK] = stack, .value[V_TASK] = task}, now);
 }
 
 void ht_wire_failed(ht_wire *wire, uint32_t size, uint32_t stack, uint8_t task, uint32_t now)
 {
-    struct draft draft;
-    (void)row_of(wire, &stack, size, task);
-    ht_wire_frame *frame = begin(wire, &draft, now, NULL);
-    if (frame != NULL) {
-        draft.at = draw(draw(draw(draft.at, stack, 2), task, 1), size, 4);
-        finish(wire, frame, FAILED, &draft);
-    }
+    ht_wire_add(wire, FAILED, &(struct ht_event){.value[V_SIZE] = size, .value[V_STACK] = stack, .value[V_TASK] = task}, now);
 }
 
 void ht_wire_double_free(ht_wire *wire, uintptr_t address, uint32_t stack, uint8_t task, uint32_t now)
 {
-    struct draft draft;
-    (void)row_of(wire, &stack, 0, task);
-    (void)room(wire, now);
-    int32_t steps = distance(wire, address);
-    ht_wire_frame *frame = begin(wire, &draft, now, NULL);
-    if (frame != NULL) {
-        wire->address = (uint64_t)address;
-        draft.at = draw(draw(draw(draft.at, stack, 2), task, 1), (uint32_t)steps, 4);
-        finish(wire, frame, DOUBLE_FREE, &draft);
-    }
+    ht_wire_add(wire, DOUBLE_FREE, &(struct ht_event){.address = address, .value[V_STACK] = stack, .value[V_TASK] = task}, now);
 }
 
 void ht_wire_mark(ht_wire *wire, uint8_t kind, uint32_t number, uint32_t now)
 {
-    struct draft draft;
-    ht_wire_frame *frame = begin(wire, &draft, now, NULL);
-    if (frame != NULL) {
-        draft.at = draw(draw(draft.at, kind, 1), number, 4);
-        finish(wire, frame, MARK, &draft);
-    }
+    ht_wire_add(wire, MARK, &(struct ht_event){.value[V_SIZE] = number, .value[V_TASK] = kind}, now);
 }
 
 void ht_wire_repeat(ht_wire *wire)

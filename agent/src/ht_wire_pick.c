@@ -7,10 +7,10 @@
 
 #include "ht_wire_format.h"
 
-static uint8_t *put(uint8_t *to, uint64_t value, unsigned bytes)
+static uint8_t *put(uint8_t *to, uintptr_t value, unsigned bytes)
 {
-    for (unsigned i = 0; i < bytes; i++) {
-        *to++ = (uint8_t)(value >> (8 * i));
+    for (; bytes != 0; bytes--, value >>= 8) {
+        *to++ = (uint8_t)value;
     }
     return to;
 }

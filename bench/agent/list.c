@@ -5,6 +5,7 @@
 
 #include "heap.h"
 #include "ht_port.h"
+#include "peer.h"
 
 #define DEPTH 16
 
@@ -19,8 +20,9 @@ struct record {
 static struct record *first;
 static int inside;
 
-__attribute__((noinline)) void list_on_malloc(void *block, size_t requested)
+__attribute__((noinline)) void peer_on_malloc(void *block, size_t requested, const void *caller)
 {
+    (void)caller;
     if (inside) {
         return;
     }
@@ -41,7 +43,7 @@ __attribute__((noinline)) void list_on_malloc(void *block, size_t requested)
     ht_port_unlock(saved);
 }
 
-__attribute__((noinline)) void list_on_free(void *block)
+__attribute__((noinline)) void peer_on_free(void *block)
 {
     if (inside) {
         return;
@@ -63,5 +65,4 @@ __attribute__((noinline)) void list_on_free(void *block)
     }
 }
 
-size_t list_record_bytes(void);
-size_t list_record_bytes(void) { return sizeof(struct record); }
+size_t peer_record_bytes(void) { return sizeof(struct record); }

@@ -5,6 +5,10 @@
 
 #ifdef WITH_AGENT
 #include "ht_agent.h"
+#include "ht_stream.h"
+#endif
+#ifdef WITH_PEER
+#include "peer.h"
 #endif
 
 #ifndef LIVE
@@ -46,6 +50,11 @@ FRAME static void measure(void)
         uint64_t after = board_instructions();
         allocating += between - before;
         freeing += after - between;
+#ifdef WITH_STREAM
+        static uint8_t frame[HT_WIRE_FRAME_BYTES];
+        while (ht_stream_take(frame, false) != 0) { /* the reader's side is another task's, and not measured */
+        }
+#endif
     }
 }
 
@@ -75,6 +84,9 @@ static void run(void)
         }
     }
 #endif
+#ifdef WITH_PEER
+    print("record ", peer_record_bytes());
+#endif
     board_stop(0);
 }
 
@@ -88,6 +100,9 @@ int main(void)
 #ifdef WITH_AGENT
     if (WITH_AGENT) {
         (void)ht_start(NULL, 0);
+#ifdef WITH_STREAM
+        ht_stream_begin();
+#endif
     }
 #endif
     board_switch(&main_stack, board_new_stack(stack + sizeof stack, run));

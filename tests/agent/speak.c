@@ -6,6 +6,8 @@
 #include "../../agent/src/ht_agent.c"
 #include "../../agent/src/ht_build_id.c"
 #include "../../agent/src/ht_console.c"
+#include "../../agent/src/ht_control.c"
+#include "../../agent/src/ht_dumps.c"
 #include "../../agent/src/ht_read.c"
 #include "../../agent/src/ht_stacks.c"
 #include "../../agent/src/ht_store.c"
