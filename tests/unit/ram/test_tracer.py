@@ -75,7 +75,9 @@ def traced(folder: Path, *options: str, debug: bool = True, stopped: bool = Fals
     """The agent's core in a program of this machine that allocates, and its memory afterwards."""
     source, elf, image = folder / "traced.c", folder / "traced", folder / "ram.bin"
     source.write_text(PROGRAM)
-    files = sorted(path for path in (AGENT / "src").glob("*.c") if path.stem not in ("ht_console", "ht_build_id"))
+    files = sorted(
+        path for path in (AGENT / "src").glob("*.c") if path.stem not in ("ht_console", "ht_dumps", "ht_build_id")
+    )
     command = ["gcc", *(("-g",) if debug else ()), "-O1", "-no-pie", "-DHT_RECORDS=32", "-DHT_REDUCED_TEST=1", *options]
     words = [*command, f"-I{AGENT / 'include'}", f"-I{AGENT / 'src'}", source, *files, "-o", elf]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
