@@ -35,6 +35,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     largest_single_loss_bytes: int | None = None
     warmup_cycles: int | None = None
     capacity: tuple[Capacity, ...] | None = None
+    largest_request_bytes: int | None = None
 
     def over(self, file: JudgeSettings) -> Terms:
         """These terms, and a workload file's for what is not given."""
@@ -183,6 +184,7 @@ def _options(reading: ReadOptions, interpretation: Interpretation, settings: Jud
         "--confidence": settings.confidence,
         "--largest-single-loss": settings.largest_single_loss_bytes,
         "--warmup-cycles": settings.warmup_cycles,
+        "[judge] largest_request_bytes": settings.largest_request_bytes,
         "--wrapper": ", ".join(interpretation.wrappers) or None,
         "[judge] capacity": "; ".join(_told(each) for each in settings.capacity) or None,
         "--allow-mismatch": "yes" if interpretation.allow_mismatch else None,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec.structs import replace
 
 from heaptrail.analysis.bounds import spent_alpha, unseen_loss
 from heaptrail.analysis.fitting import Piece
+from heaptrail.analysis.largest import LargestBlock, largest_block
 from heaptrail.analysis.ratchet import lasting_losses
 from heaptrail.analysis.trend import Trend, fit_trend
 
@@ -35,8 +35,7 @@ class HeapView:
         tolerance: Bytes per cycle that are tolerated.
         allowed: The run went on past the declared warm-up for at least as long again.
         bound: The greatest loss per cycle that the readings leave possible, None where cycles are unknown.
-        fragmenting: The largest free block shrinks while the free total does not.
-        largest_from, largest_to: The largest free block at the start and the end, None where not printed.
+        largest: What the largest free block does, None where it is not printed.
     """
 
     series: HeapSeries
@@ -46,9 +45,12 @@ class HeapView:
     tolerance: float
     allowed: bool
     bound: float | None
-    fragmenting: bool
-    largest_from: float | None
-    largest_to: float | None
+    largest: LargestBlock | None
+
+    @property
+    def fragmenting(self) -> bool:
+        """The largest free block shrinks while the free total does not fall."""
+        return self.largest is not None and self.largest.shrinks_alone and not (self.trend and self.trend.falling)
 
     @property
     def falls_alone(self) -> bool:
@@ -84,8 +86,6 @@ def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
     bound = None
     if trend is not None and series.unit == "cycle":
         bound = max(trend.recent_high, 0.0) + unseen_loss(after, settings.largest_single_loss_bytes, alpha / 2)
-    largest = [curve.largest for curve in series.curves if curve.largest is not None]
-    complete = len(largest) == len(series.curves) and bool(largest)
     return HeapView(
         series=series,
         trend=trend,
@@ -94,9 +94,7 @@ def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
         tolerance=tolerance,
         allowed=cycles_after_bound(series, settings) + 1 >= settings.warmup_cycles,  # cycles count from 0
         bound=bound,
-        fragmenting=complete and _fragmenting(series, settings, trend, alpha),
-        largest_from=float(largest[0][0]) if complete else None,
-        largest_to=float(largest[-1][-1]) if complete else None,
+        largest=largest_block(series.curves, pieces, alpha),
     )
 
 
@@ -142,25 +140,3 @@ def _after_warmup(curve: Curve, series: HeapSeries, settings: JudgeSettings) -> 
     step = 1.0 if series.unit == "cycle" else max(span / max(len(x) - 1, 1), 1e-12)
     start = 0.0 if series.unit == "cycle" else first
     return Piece(curve.boot, x[keep], curve.free[keep], (x[keep] - start) / step)
-
-
-def _fragmenting(series: HeapSeries, settings: JudgeSettings, trend: Trend | None, alpha: float) -> bool:
-    """The largest free block falls for good by a tenth or more, and by much more than the free total."""
-    if trend is not None and trend.falling:
-        return False
-    pieces: list[Piece] = []
-    lost_largest = lost_free = top = 0.0
-    for curve in series.curves:
-        piece = _after_warmup(curve, series, settings)
-        if piece is None or curve.largest is None:
-            continue
-        largest = curve.largest[np.isin(curve.x, piece.x)]
-        pieces.append(Piece(curve.boot, piece.x, largest, piece.age))
-        third = max(len(largest) // 3, 1)
-        lost_largest += float(np.median(largest[:third]) - np.median(largest[-third:]))
-        lost_free += float(np.median(piece.y[:third]) - np.median(piece.y[-third:]))
-        top = max(top, float(largest[0]))
-    fall = fit_trend(pieces, alpha)
-    return (
-        fall is not None and fall.estimate > 0 and lost_largest > 0.1 * top and lost_largest > 3 * max(lost_free, 0.0)
-    )

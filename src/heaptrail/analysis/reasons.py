@@ -152,10 +152,34 @@ def no_cycles(series: HeapSeries) -> str:
 
 def fragmentation(view: HeapView) -> str:
     """Free memory is there, but in smaller pieces."""
+    assert view.largest is not None, "the caller asks only for a heap that fragments"
     return (
         f"{heap_name(view.series)} fragments: its largest free block shrank from "
-        f"{format_bytes(view.largest_from or 0)} to {format_bytes(view.largest_to or 0)} while the free total did not "
+        f"{format_bytes(view.largest.first)} to {format_bytes(view.largest.last)} while the free total did not "
         f"fall as much. That is no leak, but an allocation larger than the largest block will fail."
+    )
+
+
+def first_failure(view: HeapView, request_bytes: int, *, declared: bool) -> str | None:
+    """When a request of that size fails for want of a block so large; None where that is not in sight."""
+    largest = view.largest
+    after = None if largest is None else largest.fails_after(request_bytes)
+    if largest is None or after is None or after.estimate is None or view.series.unit == "reading":
+        return None
+    what = f"A request of {format_bytes(request_bytes)}"
+    if not declared:
+        what += " (the largest that is live)"
+    now = f"the largest free block is {format_bytes(largest.last)}"
+    if after.estimate == 0:
+        return f"{what} fails already: {now}."
+    trend = largest.trend
+    assert trend is not None, "without a trend nothing fails later"
+    unit = view.series.unit
+    soonest = f"{after.low:,.0f}" if after.low is not None else "0"
+    latest = f"to {after.high:,.0f}" if after.high is not None else "or more"
+    return (
+        f"{what} first fails in about {after.estimate:,.0f} {unit}s ({soonest} {latest}): {now} and shrinks by "
+        f"{format_rate(trend.estimate)} B per {unit}."
     )
 
 

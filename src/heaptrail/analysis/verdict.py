@@ -77,8 +77,20 @@ def judge(
     worst_view, worst = max(outcomes, key=lambda pair: (_SEVERITY[pair[1].word], pair[0] is main))
     more = [line for view, outcome in outcomes if view is not worst_view for line in outcome.reasons[:1]]
     more += [reasons.fragmentation(view) for view in views if view.fragmenting]
+    more += _first_failures(views, evidence, settings)
     told = _Outcome(worst.word, tuple(dict.fromkeys((*worst.reasons, *more))), worst.loss, worst.bound, worst.books)
     return _verdict(told, worst_view, views, blocks, settings=settings)
+
+
+def _first_failures(views: Sequence[HeapView], evidence: Evidence, settings: JudgeSettings) -> list[str]:
+    """When a request first finds no block that is large enough, for each heap where that comes nearer."""
+    request = settings.largest_request_bytes
+    sizes = (block.size_bytes for dump in evidence.dumps for block in dump.blocks if not block.freed)
+    asked = request if request is not None else max(sizes, default=0)
+    if not asked:
+        return []
+    told = (reasons.first_failure(view, asked, declared=request is not None) for view in views)
+    return [sentence for sentence in told if sentence is not None]
 
 
 def _main_heap(views: Sequence[HeapView]) -> HeapView | None:

@@ -39,6 +39,8 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True):
         warmup_cycles: Cycles at the start of each boot in which caches may still be filling; growth within them proves
             nothing, nor does growth before the run has lasted twice as long.
         capacity: Sites that are declared to be bounded.
+        largest_request_bytes: The request whose first failure is foretold from the largest free block; None takes the
+            largest block that is seen to be live.
     """
 
     tolerate_bytes_per_cycle: float | None = None
@@ -46,6 +48,7 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     largest_single_loss_bytes: int = 256
     warmup_cycles: int = 0
     capacity: tuple[Capacity, ...] = ()
+    largest_request_bytes: int | None = None
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):

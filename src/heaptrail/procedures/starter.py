@@ -71,6 +71,8 @@ cycle_timeout_s = 600.0
 confidence = 0.99
 # The largest block that one rare event may lose; every claim of no leak is only as good as this.
 largest_single_loss_bytes = 256
+# The request whose first failure is foretold where the largest free block shrinks. Left out: the largest live block.
+# largest_request_bytes = 4096
 # A cache or pool with a bound: what fits this pattern (a function, file or address of the backtrace) may hold so much.
 # capacity = [ { site = "dns_cache_*", max_blocks = 32 }, { site = "log_ring.c", max_bytes = 8192 } ]
 

@@ -144,6 +144,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = JudgeSettings().confidence
     largest_single_loss_bytes: Annotated[int, msgspec.Meta(ge=1)] = JudgeSettings().largest_single_loss_bytes
     capacity: tuple[Capacity, ...] = ()
+    largest_request_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class Ram(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,6 +199,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             largest_single_loss_bytes=self.judge.largest_single_loss_bytes,
             warmup_cycles=self.workload.warmup_cycles,
             capacity=self.judge.capacity,
+            largest_request_bytes=self.judge.largest_request_bytes,
         )
 
 

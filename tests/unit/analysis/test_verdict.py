@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from heaptrail.analysis.verdict import judge
@@ -203,6 +204,34 @@ def test_a_shrinking_largest_block_is_fragmentation_and_no_leak(runs: type[Runs]
     verdict = judge(Evidence(samples=samples), JudgeSettings())
     assert verdict.verdict != "leak"
     assert any("fragments" in reason and "no leak" in reason for reason in verdict.reasons)
+
+
+def test_the_first_request_that_fails_is_foretold_from_the_largest_block(runs: type[Runs]) -> None:
+    samples = tuple(
+        runs.reading(cycle, 300_000 - 8 * (cycle % 3), largest_free_bytes=200_000 - 900 * cycle) for cycle in range(100)
+    )
+    verdict = judge(Evidence(samples=samples), JudgeSettings(largest_request_bytes=64_000))
+    (sentence,) = [reason for reason in verdict.reasons if "first fails" in reason]
+    # 200,000 - 99 x 900 are left; 46,900 of them may go, at 900 a cycle
+    assert sentence.startswith("A request of 64,000 B first fails in about 52 cycles (")
+    assert "the largest free block is 110,900 B and shrinks by 900 B per cycle" in sentence
+    gone = judge(Evidence(samples=samples), JudgeSettings(largest_request_bytes=120_000))
+    assert "A request of 120,000 B fails already: the largest free block is 110,900 B." in gone.reasons
+
+
+def test_without_a_setting_the_largest_live_block_is_the_request(runs: type[Runs]) -> None:
+    hunt = runs.player()
+    samples = tuple(
+        msgspec.structs.replace(sample, largest_free_bytes=(sample.free_bytes or 0) // 2) for sample in hunt.samples
+    )
+    verdict = judge(msgspec.structs.replace(hunt, samples=samples), SETTINGS)
+    assert any(reason.startswith("A request of 3,840 B (the largest that is live) first") for reason in verdict.reasons)
+
+
+def test_a_largest_block_that_keeps_its_size_foretells_nothing(runs: type[Runs]) -> None:
+    samples = tuple(runs.reading(cycle, 300_000, largest_free_bytes=200_000 - 64 * (cycle % 5)) for cycle in range(100))
+    verdict = judge(Evidence(samples=samples), JudgeSettings(largest_request_bytes=64_000))
+    assert not any("fails" in reason for reason in verdict.reasons)
 
 
 def test_a_falling_min_free_is_not_a_trend(runs: type[Runs]) -> None:
