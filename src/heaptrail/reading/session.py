@@ -12,6 +12,7 @@ from heaptrail.dialects.plain import NO_FORM, PlainForm
 from heaptrail.model.observations import Block, Dump, Event, HeapSample, Mark, Problem, Task
 from heaptrail.reading.boots import BANNER_NEEDLES, SYSTEMS, Boots, banner
 from heaptrail.reading.cleaning import clean
+from heaptrail.reading.decorations import numbering_of, undecorated, without_number
 from heaptrail.reading.finder import Finder
 from heaptrail.reading.panel import Panel
 from heaptrail.reading.stamped import unstamped
@@ -91,6 +92,7 @@ class Session:
         self._boots.number = first_boot
         self._cycle: int | None = 0 if cycle_mark is not None or marked else None
         self._prefixes = Prefixes()
+        self._numbering: int | None = None
         self._timeline = Timeline()
         self._zero_known = False
         self._system = system
@@ -212,10 +214,15 @@ class Session:
 
     def _find_zero(self, data: bytes) -> None:
         """Let time begin with the first stamp of the log, not with the first line that is looked at."""
+        if self.line == 0:
+            first = data[: _FIRST_STAMP_LINES * self._limits.line_bytes].split(b"\n", _FIRST_STAMP_LINES)
+            shown = [clean(line[: self._limits.line_bytes]) for line in first[:_FIRST_STAMP_LINES]]
+            self._numbering = numbering_of([line for at, line in enumerate(shown, 1) if line or at < len(shown)])
         position = 0
-        for _ in range(_FIRST_STAMP_LINES):
+        for at in range(_FIRST_STAMP_LINES):
             end = data.find(b"\n", position)
-            prefixed = strip_prefixes(clean(data[position : end if end >= 0 else len(data)][: self._limits.line_bytes]))
+            raw = data[position : end if end >= 0 else len(data)][: self._limits.line_bytes]
+            prefixed = strip_prefixes(self._shown(raw, self.line + at + 1))
             self._system = self._system or prefixed.system
             if prefixed.host or prefixed.device:
                 self._timeline.at(prefixed)
@@ -224,6 +231,13 @@ class Session:
                 return
             position = end + 1
         self._zero_known = True
+
+    def _shown(self, raw: bytes, number: int) -> str:
+        """The text of a line, without what a web page put around it."""
+        text = clean(raw)
+        if self._numbering is not None:
+            text = without_number(text, number + self._numbering)
+        return undecorated(text)
 
     def _line(self, chunk: Chunk, start: int, end: int, held: int) -> list[AnyObservation]:
         """What one line says; `held` are the bits of the substrings that were found in it."""
@@ -234,7 +248,7 @@ class Session:
             raw = raw[: self._limits.line_bytes]
             text = f"line {self.line} is longer than {len(raw):,} bytes and was cut there"
             found.append(self._problem("long_line", text))
-        prefixed = self._prefixes.strip(clean(raw))
+        prefixed = self._prefixes.strip(self._shown(raw, self.line))
         text = prefixed.text
         self._system = self._system or prefixed.system
         t_s = chunk.time_at(start) if chunk.times_s else None

@@ -2,7 +2,9 @@
 
 Forms met: `[12:34:56.789]` and `[2024-05-06 12:34:56.789]` (picocom, minicom, Tera Term), `ts` (`May  6 12:34:56`), ISO
 8601, logcat (`05-06 12:34:56.789  1234  5678 I tag:`), `[   12.345]` (seconds since boot), ESP-IDF (`I (1234) tag:`,
-milliseconds since boot), and the short tags behind a stamp (`[ 9] [  INFO] [ap]`, NuttX syslog).
+milliseconds since boot), and the short tags behind a stamp (`[ 9] [  INFO] [ap]`, NuttX syslog); the Arduino IDE's
+`12:34:56.789 -> `, arduino-esp32's `[  1234][I][main.cpp:40] loop(): `, ESPHome's `[D][debug:103]: `, RT-Thread's
+`[I/app] `, and Zephyr's `[00:00:09.120,000] <inf> app: ` (time since boot).
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _HOST = re.compile(
     r"\s*[\[(]?"
     rf"(?:(?P<year>\d{{4}})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]"
-    rf"|(?P<name>{'|'.join(_MONTHS)})\s+(?P<day2>\d{{1,2}})\s"
+    rf"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(?P<name>{'|'.join(_MONTHS)})\s+(?P<day2>\d{{1,2}})\s"
     r"|(?P<month3>\d\d)-(?P<day3>\d\d)\s)?"
     r"(?P<hour>[01]\d|2[0-4]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d|60)(?P<fraction>[.,]\d{1,9})?"
-    r"(?:Z|[+-]\d\d:?\d\d)?[\])]?:?(?:\s|$)"
+    r"(?:Z|[+-]\d\d:?\d\d| \d{4}(?=\]))?[\])]?:?(?:\s|$|(?=\[[VDIWEC]\]\[))"
 )
 _DEVICE_BRACKET = re.compile(r"\s*\[\s*(\d{1,9}\.\d{1,9})\](?:\s|$)")
 _DEVICE_ESP = re.compile(r"\s*(?:--- )?[EWIDV] \((\d{1,12})\) [\w.:/-]{1,32}:(?:\s|$)")
@@ -28,12 +30,11 @@ _ESP_CLOCK = re.compile(r"\s*[EWIDV] \((\d\d):(\d\d):(\d\d)\.(\d{3})\) [\w.:/-]{
 _ESP_BEGINS = frozenset("EWIDV-")
 _LOGCAT = re.compile(r"\s*\d{1,6}\s+\d{1,6}\s+[VDIWEF]\s+[^:]{0,40}?\s*:(?:\s|$)")
 _TAG = re.compile(r"\s*\[\s*(?!trace_)\w[\w -]{0,11}\](?:\s|$)")
-
 """`[trace_malloc]` and `[trace_free]` are no tags: Ameba's stream says with them what was done."""
-
-
-_QUOTE = re.compile(r"^(?:> )+(?![a-z][\w-]*(?: [\w./-]{1,16}){0,3}\s*$)(?=.*\S)")
-"""A quotation in an issue thread. What looks like a command of a few words is one behind the prompt `> `."""
+_ARROW = re.compile(r"-> ?")
+_ZEPHYR = re.compile(r"\s*\[(\d{2,5}):([0-5]\d):([0-5]\d)\.(\d{3}),(\d{3})\] <(?:inf|dbg|wrn|err)> [\w.]{1,48}: ?")
+_ARDUINO = re.compile(r"\s*(?:\[\s*(?P<ms>\d{1,10})\])?\[[VDIWE]\]\[[\w.-]{1,48}:\d{1,6}\] \w{1,48}\(\): ?")
+_LOGGER = re.compile(r"\s*(?:\[[VDIWEC]\]\[[\w.-]{1,48}:\d{1,6}\]:|\[[DIWE]/[\w.-]{1,16}\]) ?")
 
 
 class Stamp(NamedTuple):
@@ -64,8 +65,6 @@ class Prefixes:
 
     def strip(self, text: str) -> Prefixed:
         """As `strip_prefixes`; equal stamps that follow one another are one object."""
-        if text[:1] == ">":
-            text = _QUOTE.sub("", text, count=1)
         if text.startswith(self._last):
             return _behind_host(text[len(self._last) :], self._stamp)
         match = _HOST.match(text)
@@ -78,8 +77,6 @@ class Prefixes:
 def strip_prefixes(text: str) -> Prefixed:
     """Take time stamps, and the tags that follow one, from the front of a line. Indents behind them are kept."""
     host: Stamp | None = None
-    if text[:1] == ">":
-        text = _QUOTE.sub("", text, count=1)
     if (match := _HOST.match(text)) is not None:
         host = _host_stamp(match)
         text = text[match.end() :]
@@ -100,7 +97,11 @@ def host_width(text: str) -> int:
 def _behind_host(text: str, host: Stamp | None) -> Prefixed:
     device: Stamp | None = None
     system: str | None = None
+    if host is not None and text[:2] == "->":
+        text = _ARROW.sub("", text, count=1)
     begins = text.lstrip()[:1]
+    if begins == "[" and (logger := _logger(text)) is not None:
+        return Prefixed(logger[0], host, *logger[1:])
     if begins == "[" and (match := _DEVICE_BRACKET.match(text)) is not None:
         device = Stamp("device", float(match[1]))
         text = text[match.end() :]
@@ -116,6 +117,19 @@ def _behind_host(text: str, host: Stamp | None) -> Prefixed:
         while "[" in text and (match := _TAG.match(text)) is not None:
             text = text[match.end() :]
     return Prefixed(text, host, device, system)
+
+
+def _logger(text: str) -> tuple[str, Stamp | None, str | None] | None:
+    """Behind the prefix of a logger that begins with brackets: the text, its time and its system; None without one."""
+    if (match := _ZEPHYR.match(text)) is not None:
+        hours, minutes, seconds, milli, micro = map(int, match.groups())
+        at_s = hours * 3600 + minutes * 60 + seconds + milli / 1e3 + micro / 1e6
+        return text[match.end() :], Stamp("device", at_s), "zephyr"
+    if (match := _ARDUINO.match(text)) is not None:
+        stamp = None if match["ms"] is None else Stamp("device_ms", int(match["ms"]) / 1000)
+        return text[match.end() :], stamp, "espidf"
+    match = _LOGGER.match(text)
+    return None if match is None else (text[match.end() :], None, None)
 
 
 def _host_stamp(match: re.Match[str]) -> Stamp:

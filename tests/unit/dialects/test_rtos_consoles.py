@@ -114,6 +114,18 @@ FORMS: dict[str, Callable[[list[str]], str]] = {
     "quoted": lambda lines: "\n".join(f"> {line}" if line else line for line in lines) + "\n",
     "indented": lambda lines: "\n".join(f"    {line}" for line in lines) + "\n",
     "coloured": lambda lines: "\n".join(f"\x1b[0;32m{line}\x1b[0m" for line in lines) + "\n",
+    "inline code": lambda lines: "".join(f"`{line}`\n" for line in lines),
+    "bold": lambda lines: "".join(
+        f"**{line.strip()}**\n" if line.strip()[:1] not in ("", "*") else f"{line}\n" for line in lines
+    ),
+    "page numbers": lambda lines: "".join(f"{at}\t{line}\n" for at, line in enumerate(lines, 41)),
+    "page numbers, glued": lambda lines: "".join(f"{at}{line}\n" for at, line in enumerate(lines, 1)),
+    "Arduino IDE": lambda lines: "".join(f"13:31:39.719 -> {line}\n" for line in lines),
+    "arduino-esp32": lambda lines: "".join(f"[  5012][I][main.cpp:40] report(): {line}\n" for line in lines),
+    "ESPHome": lambda lines: "".join(f"[12:34:56][D][debug:103]: {line}\n" for line in lines),
+    "Zephyr's log": lambda lines: "".join(f"[00:00:09.120,000] <inf> app: {line}\n" for line in lines),
+    "RT-Thread's log": lambda lines: "".join(f"[I/app] {line}\n" for line in lines),
+    "Tera Term": lambda lines: "".join(f"[Mon May 06 12:34:56.789 2024] {line}\n" for line in lines),
     "no last line end": "\n".join,
 }
 """How logs reach an issue thread: what each of these does to the lines loses nothing that they say."""
