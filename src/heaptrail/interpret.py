@@ -21,6 +21,7 @@ from heaptrail.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from heaptrail.model.evidence import CaptureInfo
     from heaptrail.model.report import Report
     from heaptrail.reading import Progress, ReadOptions
 
@@ -52,7 +53,9 @@ class Interpretation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything besides the captures that shapes a report.
 
     Args:
-        elf: The build that ran; None leaves addresses without names.
+        elf: The build that ran, or a folder in which it is found by the log's build id; None leaves addresses without
+            names.
+        more_elfs: ELFs of what else ran: a boot loader, a ROM. An address is looked up in the one that covers it.
         debug_file: Its split debug information, where the ELF itself is stripped.
         terms: The user's terms for the verdict.
         source_map: `OLD=NEW` prefixes that turn paths of the build machine into paths of this one.
@@ -62,6 +65,7 @@ class Interpretation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     elf: Path | None = None
+    more_elfs: tuple[Path, ...] = ()
     debug_file: Path | None = None
     terms: Terms = Terms()
     source_map: tuple[str, ...] = ()
@@ -85,8 +89,11 @@ def interpret(
     """
     if are_recordings(captures):
         return interpret_stream(captures, reading, interpretation)
-    symbolizer = _symbolizer(interpretation)
+    symbolizer = None if _has_folder(interpretation) else _symbolizer(interpretation)
     evidence = read_logs(captures, reading, progress=progress)
+    if symbolizer is None:
+        interpretation = _found(interpretation, evidence.captures)
+        symbolizer = _symbolizer(interpretation)
     settings = interpretation.terms.settings(next((c.settings for c in evidence.captures if c.settings), None))
     return diagnose(
         evidence,
@@ -132,8 +139,11 @@ def interpret_stream(captures: Sequence[Path], reading: ReadOptions, interpretat
         UsageError, FormatError: An input cannot be read.
         EvidenceError: The ELF does not belong to the recording.
     """
-    symbolizer = _symbolizer(interpretation)
+    symbolizer = None if _has_folder(interpretation) else _symbolizer(interpretation)
     stream, infos = load_stream(captures, reading.cycle_pattern, reading.limits)
+    if symbolizer is None:
+        interpretation = _found(interpretation, infos)
+        symbolizer = _symbolizer(interpretation)
     settings = interpretation.terms.settings(next((c.settings for c in infos if c.settings), None))
     return diagnose_stream(
         stream,
@@ -156,18 +166,46 @@ def _wire_version(interpretation: Interpretation) -> str | None:
     return open_image(interpretation.elf).text_at("ht_wire_version")
 
 
+def _has_folder(interpretation: Interpretation) -> bool:
+    """Whether an ELF can be found only when the log has been read."""
+    return any(path.is_dir() for path in (interpretation.elf, *interpretation.more_elfs) if path is not None)
+
+
+def _found(interpretation: Interpretation, captures: Sequence[CaptureInfo]) -> Interpretation:
+    """The same with the ELFs themselves in place of folders. Raises as `choose` does."""
+    from heaptrail.symbols.choose import choose  # noqa: PLC0415 - only for folders
+
+    build_ids = {capture.build_id for capture in captures if capture.build_id}
+    paths = [path for path in (interpretation.elf, *interpretation.more_elfs) if path is not None]
+    first, *more = [choose(path, build_ids) for path in paths]
+    return msgspec.structs.replace(
+        interpretation,
+        elf=first.elf,
+        more_elfs=tuple(each.elf for each in more),
+        debug_file=interpretation.debug_file or first.debug,
+    )
+
+
 def _symbolizer(interpretation: Interpretation) -> Symbolizer:
     if interpretation.elf is None:
         return NoSymbols()
     from heaptrail.symbols.lines import open_symbolizer  # noqa: PLC0415 - a run without an ELF must not pay for it
 
-    return open_symbolizer(
-        interpretation.elf,
-        debug_path=interpretation.debug_file,
-        source_map=interpretation.source_map,
-        extra_wrappers=interpretation.wrappers,
-        excerpts=interpretation.excerpts,
-    )
+    opened = [
+        open_symbolizer(
+            path,
+            debug_path=interpretation.debug_file if path is interpretation.elf else None,
+            source_map=interpretation.source_map,
+            extra_wrappers=interpretation.wrappers,
+            excerpts=interpretation.excerpts,
+        )
+        for path in (interpretation.elf, *interpretation.more_elfs)
+    ]
+    if len(opened) == 1:
+        return opened[0]
+    from heaptrail.symbols.several import SeveralImages  # noqa: PLC0415 - as above
+
+    return SeveralImages(opened)
 
 
 def _options(reading: ReadOptions, interpretation: Interpretation, settings: JudgeSettings) -> dict[str, str]:
@@ -178,7 +216,7 @@ def _options(reading: ReadOptions, interpretation: Interpretation, settings: Jud
         "--boot-mark": reading.boot_mark,
         "--pattern": reading.pattern,
         "--columns": ",".join(reading.columns) or None,
-        "--elf": interpretation.elf.name if interpretation.elf else None,
+        "--elf": ", ".join(each.name for each in (interpretation.elf, *interpretation.more_elfs) if each) or None,
         "--debug-file": interpretation.debug_file.name if interpretation.debug_file else None,
         "--tolerate": settings.tolerate_bytes_per_cycle,
         "--confidence": settings.confidence,

@@ -14,6 +14,14 @@ Elf = Annotated[
     Path | None,
     typer.Option("--elf", help="The ELF of the build that ran, with debug information.", show_default=False),
 ]
+Elfs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--elf",
+        help="The ELF of the build that ran, or a folder that holds it; again for the boot loader's or the ROM's.",
+        show_default=False,
+    ),
+]
 DebugFile = Annotated[
     Path | None,
     typer.Option("--debug-file", help="Split debug information of that ELF.", show_default=False),
@@ -113,3 +121,8 @@ def seconds_of(text: str) -> float:
 def names(given: str | None) -> tuple[str, ...]:
     """The names in a list with commas; empty where none is given."""
     return () if given is None else tuple(name.strip() for name in given.split(","))
+
+
+def elfs(given: list[Path] | None) -> tuple[Path | None, tuple[Path, ...]]:
+    """The program's ELF, None where none is given, and the others'."""
+    return (given[0], tuple(given[1:])) if given else (None, ())

@@ -13,7 +13,7 @@ from heaptrail.cli import options
 def read_command(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Captures or plain logs; - is standard input.")],
     *,
-    elf: options.Elf = None,
+    elf: options.Elfs = None,
     debug_file: options.DebugFile = None,
     output_format: options.Format = None,
     output: options.Output = None,
@@ -54,8 +54,10 @@ def read_command(
         confidence=confidence,
         largest_single_loss_bytes=largest_single_loss,
     )
+    first_elf, more_elfs = options.elfs(elf)
     interpretation = Interpretation(
-        elf=elf,
+        elf=first_elf,
+        more_elfs=more_elfs,
         debug_file=debug_file,
         terms=given if terms is None else given.over(load_workload(terms).judge_settings()),
         source_map=tuple(source_map or ()),

@@ -57,7 +57,7 @@ def trace_command(
     longest: Longest = None,
     cycles: Cycles = None,
     baud: Baud = 115_200,
-    elf: options.Elf = None,
+    elf: options.Elfs = None,
     debug_file: options.DebugFile = None,
     output_format: options.Format = None,
     output: options.Output = None,
@@ -76,14 +76,16 @@ def trace_command(
     from heaptrail.interpret import Interpretation, Terms, interpret_stream
     from heaptrail.reading import ReadOptions
 
-    live = _workload(recorded, console, workload_file, elf, baud)
+    first_elf, more_elfs = options.elfs(elf)
+    live = _workload(recorded, console, workload_file, first_elf, baud)
     targets = check_targets(output_format, output or [Path("-"), *(live.output_paths if live else ())])
     known = load_known(suppressions)
-    interpretation = Interpretation(elf=elf, allow_mismatch=allow_mismatch)
+    interpretation = Interpretation(elf=first_elf, allow_mismatch=allow_mismatch)
     if live is not None:
         interpretation = interpretation_of(live, allow_mismatch=allow_mismatch)
     interpretation = msgspec.structs.replace(
         interpretation,
+        more_elfs=more_elfs,
         debug_file=debug_file,
         source_map=(*interpretation.source_map, *(source_map or ())),
         wrappers=(*interpretation.wrappers, *(wrapper or ())),

@@ -89,9 +89,10 @@ def _same_build(one: str, other: str) -> bool:
 def _outside_text(fit: ImageFit, elf_name: str) -> str | None:
     if fit.share_inside is None or fit.share_inside >= _INSIDE_AT_LEAST or fit.example_outside is None:
         return None
+    loaded = "; it is position-independent (PIE), and the log does not say where it was loaded" if fit.movable else ""
     return (
         f"{fit.outside} of {fit.inside + fit.outside} backtrace addresses lie outside the code of {elf_name} "
-        f"(the first is {format_address(fit.example_outside)})"
+        f"(the first is {format_address(fit.example_outside)}){loaded}"
     )
 
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # e_machine values from the gABI's registry; RISC-V is one machine in two widths.
 _ARCHES = {3: "x86", 40: "arm", 62: "x86_64", 94: "xtensa", 183: "aarch64", 243: "riscv"}
 _NOT_LINKED = {1: "an object file, not linked", 4: "a core dump, not a program"}  # ET_REL, ET_CORE
+_ET_DYN = 3
+_LINK_BYTES = 4096
 _FAR = 1 << 65  # sorts behind every address
 _TELL_BUILDS_APART = (".debug_line", ".zdebug_line", ".strtab")
 _CHUNK = 1 << 20
@@ -98,6 +100,26 @@ class ElfImage:
         self.debug_info = bool(names & {".debug_info", ".zdebug_info"})
         self.debug_line = bool(names & {".debug_line", ".zdebug_line"})
         self._code_cache: dict[int, bytes] = {}
+
+    @property
+    def holds_code(self) -> bool:
+        """Whether the code itself is in the file; it is not in a file of debug information alone."""
+        return bool(self._code) or (not self._tables.sections and bool(self.executable_ranges))
+
+    @property
+    def movable(self) -> bool:
+        """Whether it is linked to run at any address (ET_DYN from 0 on), so that its own addresses are offsets."""
+        return self._tables.type == _ET_DYN and self.load_address == 0
+
+    @cached_property
+    def debug_link(self) -> tuple[str, int] | None:
+        """Name and CRC of the file that its debug information was split off to; None where it names none."""
+        for section in self._tables.sections:
+            if section.name == ".gnu_debuglink" and 8 <= section.size <= _LINK_BYTES:
+                data = self._section_bytes(section)
+                name = data.split(b"\0", 1)[0].decode("utf-8", "replace")
+                return (name, int.from_bytes(data[-4:], "little" if self.little_endian else "big")) if name else None
+        return None
 
     @property
     def info(self) -> ImageInfo:

@@ -26,6 +26,7 @@ class ImageFit(msgspec.Struct, frozen=True, kw_only=True):
         not_calls: Addresses inside that are not. Random addresses mostly are; those of the right ELF hardly ever (a
             kernel's hand-made end of a chain, stale words of a stack scan).
         example_not_call: The lowest of these.
+        movable: The ELF runs at any address, so that its own are offsets from where it was loaded.
     """
 
     inside: int
@@ -34,6 +35,7 @@ class ImageFit(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
     not_calls: int = 0
     example_not_call: int | None = None
+    movable: bool = False
 
     @property
     def share_inside(self) -> float | None:
@@ -75,6 +77,7 @@ def image_fit(image: ElfImage, frames: Iterable[RawFrame], *, region: int = XTEN
         calls=len(calls),
         not_calls=len(not_calls),
         example_not_call=min(not_calls, default=None),
+        movable=image.movable,
     )
 
 

@@ -16,6 +16,7 @@ from heaptrail.errors import EvidenceError
 from heaptrail.limits import DEFAULT_LIMITS, Limits
 from heaptrail.model.report import Frame
 from heaptrail.symbols.callsite import OTHER, RULES, call_address, clean_address
+from heaptrail.symbols.debugfile import find_debug, missing_debug
 from heaptrail.symbols.demangle import demangle
 from heaptrail.symbols.elf import ElfImage, open_image
 from heaptrail.symbols.excerpts import SourceFiles
@@ -88,6 +89,11 @@ class ElfSymbolizer:
                 self._frames[raw] = frames
         return frames
 
+    def covers(self, raw: RawFrame) -> bool:
+        """Whether a frame's address, or that of the call in front of it, lies in this ELF's code."""
+        pc = clean_address(raw.pc, self._elf.arch, region=self._region)
+        return self._elf.is_executable(pc) or (raw.kind == "return" and self._elf.is_executable(pc - 1))
+
     def callers(self, stack: tuple[RawFrame, ...]) -> Callers:
         """A backtrace without the frames that are certainly no callers (see `heaptrail.symbols.chain`)."""
         return self._chains.check(stack)
@@ -115,6 +121,8 @@ class ElfSymbolizer:
         remarks = []
         if self._table.failure is not None:
             remarks.append(f"{self._debug.name}: its debug information cannot be read ({self._table.failure})")
+        elif not self._debug.debug_info and (missing := missing_debug(self._elf)) is not None:
+            remarks.append(missing)
         elif not self._debug.debug_info:
             remarks.append(f"{self._debug.name} has no debug information (build with -g): functions without lines")
         return tuple(remarks)
@@ -252,7 +260,8 @@ def open_symbolizer(
 
     Args:
         elf_path: The firmware's ELF.
-        debug_path: A file that holds its debug information, where that was split off (`objcopy --only-keep-debug`).
+        debug_path: A file that holds its debug information, where that was split off (`objcopy --only-keep-debug`);
+            None looks for it where GDB does.
         source_map: `OLD=NEW` path prefixes, from the build machine's sources to this machine's.
         cache_dir: Where symcaches are kept; None for the user's cache folder.
         limits: Bounds for section sizes and inline depth.
@@ -265,7 +274,10 @@ def open_symbolizer(
         EvidenceError: The debug file is of another build.
     """
     elf = open_image(Path(elf_path), limits)
-    debug = elf if debug_path is None else open_image(Path(debug_path), limits)
+    if debug_path is not None:
+        debug = open_image(Path(debug_path), limits)
+    else:
+        debug = elf if elf.debug_info else find_debug(elf, limits) or elf
     if elf.build_id and debug.build_id and elf.build_id != debug.build_id:
         raise EvidenceError(
             f"{debug.name} is the debug file of another build: its build id is {debug.build_id}, that of {elf.name} is"

@@ -51,6 +51,20 @@ def test_another_build_id_refuses_the_elf_though_all_addresses_fit() -> None:
         check_belonging(evidence((0x10, 0x20), build_id="bb" * 20), symbols(0x10, 0x20), allow_mismatch=False)
 
 
+class Movable(FakeSymbolizer):
+    """A program that runs wherever it was loaded."""
+
+    def fit(self, frames: Iterable[RawFrame]) -> ImageFit:
+        return ImageFit(inside=0, outside=len(set(frames)), example_outside=0x5555_5555_0010, movable=True)
+
+
+def test_a_position_independent_program_is_refused_with_the_reason() -> None:
+    with pytest.raises(
+        EvidenceError, match=r"position-independent \(PIE\), and the log does not say where it was loaded"
+    ):
+        check_belonging(evidence((0x10, 0x20)), Movable({}, image=IMAGE), allow_mismatch=False)
+
+
 class AnotherBuild(FakeSymbolizer):
     """All addresses lie in its code, few of them at a call."""
 
