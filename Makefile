@@ -27,7 +27,7 @@ test-rigs: rtplayer ## the pytest plugin with the real labgrid and pytest-embedd
 	@.venv-rigs/bin/pip install --quiet --disable-pip-version-check -e '.[rigs]'
 	@.venv-rigs/bin/pytest -q -p no:labgrid -p no:pytest_embedded tests/plugin/test_rig_packages.py
 
-demo: $(STAMP) rtplayer ## build the leaking player, hunt its leak, write out/demo (MENDED=1 for the mended twin)
+demo: $(STAMP) rtplayer ## build the leaking player, hunt its leak, write out/demo (MENDED=1: the mended twin's, out/demo-mended)
 	@sh scripts/demo.sh $(BIN)/heaptrail $(if $(MENDED),mended,leaking)
 
 test: $(STAMP) rtplayer ## run every test; what needs Chromium is skipped with a line that says how to get it

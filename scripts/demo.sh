@@ -1,12 +1,12 @@
 #!/bin/sh
-# Hunt the example player and keep what the hunt leaves behind in out/demo.
+# Hunt the example player and keep what the hunt leaves behind in out/demo; of the mended twin in out/demo-mended.
 # A leak is what the leaking player deserves and the mended one does not: any other end fails.
 set -u
 heaptrail=$1
 twin=$2
 out=out/demo
 player=rtplayer
-[ "$twin" = mended ] && player=rtplayer-mended
+[ "$twin" = mended ] && player=rtplayer-mended out=out/demo-mended
 
 mkdir -p "$out"
 "$heaptrail" hunt examples/rtplayer/heaptrail.toml --elf "out/rtplayer/$player" \
