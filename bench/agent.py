@@ -43,6 +43,7 @@ BUILDS = (  # what is in it, how it is asked for, the goal for its code
     ("core, stream and its commands, no listings", (CORE, CONSOLE, STREAM, "-DHT_DUMPS=0"), None),
     ("core and console, 256 records, 32 sites", (CORE, CONSOLE, "-DHT_RECORDS=256", "-DHT_SITES=32"), None),
 )
+TABLES = ("-DHT_EXIDX=1", "-funwind-tables")
 INSTALL = "apt-get install qemu-system-misc qemu-system-arm gcc-riscv64-unknown-elf gcc-arm-none-eabi"
 
 
@@ -126,6 +127,8 @@ def instruction_rows(target: Target, folder: Path) -> list[Row]:
         "agent, switched off": counted(target, folder, "-DWITH_AGENT=0", *SOURCES),
         **{name: counted(target, folder, "-DWITH_PEER", PEER_HOOKS, source) for name, source in PEERS.items()},
     }
+    if target.board == "mps2":
+        cases["agent, unwind tables"] = counted(target, folder, "-DWITH_AGENT=1", *TABLES, *SOURCES)
     rows = [
         Row(f"{target.name}, tracer absent", f"instructions a {what}", absent[what], "") for what in ("malloc", "free")
     ]
@@ -159,7 +162,10 @@ def memory_rows(target: Target, folder: Path) -> list[Row]:
         Row(f"{target.name}, agent", "records smaller", round(vendors / ours, 2), "times", 6, "vendor's, 16 addresses"),
     ]
     code_absent, ram_absent = linked(target, folder, NO_HOOKS)
-    for what, words, goal in BUILDS:
+    builds = BUILDS
+    if target.board == "mps2":
+        builds += (("core and console, unwind tables", (CORE, CONSOLE, *TABLES), None),)
+    for what, words, goal in builds:
         code, ram = linked(target, folder, *words, *SOURCES)
         rows.append(Row(f"{target.name}, {what}", "code added", code - code_absent, "B", goal, "tracer absent"))
         rows.append(Row(f"{target.name}, {what}", "RAM added", ram - ram_absent, "B", None, "tracer absent"))

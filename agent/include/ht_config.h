@@ -41,6 +41,9 @@
 #ifdef CONFIG_HT_BLOCK_SIZES
 #define HT_BLOCK_SIZES 1
 #endif
+#ifdef CONFIG_HT_EXIDX
+#define HT_EXIDX 1
+#endif
 #ifdef CONFIG_HT_CPU_LOCK
 #define HT_CPU_LOCK 1
 #endif
@@ -163,6 +166,12 @@
  * and `memleak 0` only stops. */
 #ifndef HT_DUMPS
 #define HT_DUMPS 1
+#endif
+
+/* 1: backtraces on Cortex-M come from the unwind tables (.ARM.exidx), and everything is built with -funwind-tables. See
+ * ht_exidx.h. 0: they come from a scan of the stack. */
+#ifndef HT_EXIDX
+#define HT_EXIDX 0
 #endif
 
 /* End of a printed line. A console that does not turn "\n" into "\r\n" by itself needs "\r\n". */

@@ -3,6 +3,7 @@
 
 #include "ht_config.h"
 #include "ht_cpu.h"
+#include "ht_exidx.h"
 #include "ht_port.h"
 #include "ht_unwind.h"
 
@@ -41,7 +42,11 @@ size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_
     if (in_interrupt() || end == 0) {
         end = ht_cpu_main_stack_end();
     }
+#if HT_EXIDX
+    return ht_unwind_exidx(pcs, max, frame, ret, end);
+#else
     return ht_unwind_scan(pcs, max, frame, ret, end);
+#endif
 #else
     return ht_unwind_frames(pcs, max, frame, ret, end);
 #endif

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "ht_cpu.h"
+#include "ht_exidx.h"
 #include "ht_port.h"
 #include "ht_port_freertos.h"
 #include "ht_unwind.h"
@@ -122,7 +123,11 @@ size_t ht_port_backtrace(uintptr_t *pcs, size_t max, const void *frame, uintptr_
     if (!ht_cpu_on_process_stack()) {
         end = ht_cpu_main_stack_end();
     }
+#if HT_EXIDX
+    return ht_unwind_exidx(pcs, max, frame, ret, end);
+#else
     return ht_unwind_scan(pcs, max, frame, ret, end);
+#endif
 #else
     if (before_start()) {
         end = (uintptr_t)ht_startup_stack_end; /* 0 where the program does not define it: no stack */
