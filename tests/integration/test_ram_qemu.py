@@ -200,6 +200,23 @@ def test_at_any_instruction_the_lost_blocks_are_found_and_no_other(
     assert counts == sorted(counts)
 
 
+def test_halted_within_the_heaps_and_the_kernels_own_functions(machine: Machine, tmp_path: Path) -> None:
+    """In the middle of an allocation, of an insertion into the free list, of a task's move from list to list."""
+    chooser = random.Random(2)
+    places = ("pvPortMalloc", "vPortFree", "list_insert_end", "list_remove")
+    with (
+        Qemu(machine, tmp_path) as qemu,
+        GdbTarget(qemu.spec, qemu.firmware, SystemClock()) as target,
+    ):
+        for number in range(STOPS):
+            target.run_to(places[number % len(places)])
+            step(target, chooser.randrange(1, 40))
+            found = survey(target.image(number), qemu.firmware, Question())
+            check(found, qemu.firmware)
+
+    assert found.heap.live
+
+
 def test_the_agents_tables_name_who_lost_the_blocks(machine: Machine, tmp_path: Path, heaptrail: Heaptrail) -> None:
     options = ("-DTRACED", *(("-fno-omit-frame-pointer",) if machine.name == "virt" else ()))
     with Qemu(machine, tmp_path, *options) as qemu:

@@ -12,7 +12,7 @@ from heaptrail.errors import EvidenceError
 from heaptrail.ram.intervals import Interval, joined
 from heaptrail.ram.structs import StructLayout, struct_layouts
 from heaptrail.symbols.elf import open_image
-from heaptrail.symbols.elftables import SHF_ALLOC, SHF_EXECINSTR, SHT_SYMTAB, Section, read_tables
+from heaptrail.symbols.elftables import SHF_ALLOC, SHF_EXECINSTR, SHT_NOTE, SHT_SYMTAB, Section, read_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ class Firmware:
         order: Byte order as `struct` and numpy write it.
         writable: Sections that the program may write, sorted and joined: where roots are.
         readable_only: Code and constants: where none are.
-        code: `(address, bytes)` of a sample of the code, for telling builds apart.
+        notes: Where notes of the linker lie, such as the build id.
 
     Args:
         path: The ELF.
@@ -75,6 +75,7 @@ class Firmware:
         self._layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, StructLayout]] = {}
         alive = [s for s in tables.sections if s.flags & SHF_ALLOC and s.size and not s.flags & SHF_TLS]
         self.writable = joined((s.address, s.end) for s in alive if s.flags & SHF_WRITE)
+        self.notes = [(s.address, s.end) for s in alive if s.type == SHT_NOTE and s.address]
         self.readable_only = joined((s.address, s.end) for s in alive if not s.flags & SHF_WRITE)
 
     def _load_symbols(self, table: bytes) -> None:

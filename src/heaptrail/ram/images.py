@@ -1,8 +1,8 @@
 """Image files: what each is, and its memory.
 
 An image is one moment. It may lie in several files, joined by commas: `sram.bin@0x20000000,psram.bin@0x60000000`. The
-format is told by content: ELF core by its magic, Intel HEX by `:` and Motorola SREC by `S` at the start of printable
-lines; anything else is raw bytes and needs a base address.
+format is told by content: ELF core by its magic, ESP-IDF's and Zephyr's dumps by their heads, Intel HEX by `:` and
+Motorola SREC by `S` at the start of printable lines; anything else is raw bytes and needs a base address.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import msgspec
 
 from heaptrail.errors import FormatError, UsageError
 from heaptrail.ram.corefile import read_core
+from heaptrail.ram.espdump import elf_core_in, looks_like_esp
 from heaptrail.ram.hexfiles import looks_like_ihex, looks_like_srec, read_ihex, read_srec
 from heaptrail.ram.memory import Memory, Piece, Registers
+from heaptrail.ram.zephyrdump import looks_like_zephyr, read_zephyr
 from heaptrail.units import format_address, format_bytes
 
 if TYPE_CHECKING:
@@ -31,11 +33,12 @@ class Image(msgspec.Struct, frozen=True):
 
     Args:
         name: The files as they were given (`sram.bin@0x20000000`) without folders, or the server's address.
-        kind: `raw`, `core`, `ihex`, `srec` or `gdb`, joined by `+` where parts differ.
+        kind: `raw`, `core`, `esp`, `zephyr`, `ihex`, `srec` or `gdb`, joined by `+` where parts differ.
         memory: What it holds.
         registers: Of each CPU or thread; empty where the image has none.
         bytes_read: Size of the files.
         notes: What a reader of the report must know about how it was taken.
+        program_sha256: Of the ELF file that ran, or its first digits, where the image carries it.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Image(msgspec.Struct, frozen=True):
     registers: tuple[Registers, ...]
     bytes_read: int
     notes: tuple[str, ...] = ()
+    program_sha256: str | None = None
 
     def noted(self, note: str) -> Image:
         """The same image with another note."""
@@ -67,15 +71,24 @@ def read_image(spec: str, firmware: Firmware, limits: Limits, *, base: int | Non
     pieces: list[Piece] = []
     registers: list[Registers] = []
     kinds: dict[str, None] = {}
-    size = 0
+    size, program = 0, None
     for name in names:
         found = _AT_BASE.fullmatch(name) if not Path(name).is_file() else None
         path = Path(found["path"]) if found else Path(name)
         data = _contents(path, limits)
         size += len(data)
+        if looks_like_esp(data):
+            data = elf_core_in(data, path.name)
+            kinds["esp"] = None
         if data[:4] == b"\x7fELF":
-            kinds["core"] = None
-            more, their_registers = read_core(data, path.name, firmware)
+            kinds.setdefault("core" if "esp" not in kinds else "esp")
+            core = read_core(data, path.name, firmware)
+            pieces += core.pieces
+            registers += core.registers
+            program = program or core.program_sha256
+        elif looks_like_zephyr(data):
+            kinds["zephyr"] = None
+            more, their_registers = read_zephyr(data, path.name, firmware)
             pieces += more
             registers += their_registers
         elif looks_like_ihex(data):
@@ -92,7 +105,7 @@ def read_image(spec: str, firmware: Firmware, limits: Limits, *, base: int | Non
             pieces.append(_raw(address, data, path, firmware))
     memory = Memory(pieces, order=firmware.order, word_bytes=firmware.word_bytes)
     shown = ",".join(name if Path(name).name == name else name.rpartition("/")[2] for name in names)
-    return Image(shown, "+".join(kinds), memory, tuple(registers), size)
+    return Image(shown, "+".join(kinds), memory, tuple(registers), size, program_sha256=program)
 
 
 def _contents(path: Path, limits: Limits) -> bytes:

@@ -8,6 +8,7 @@ import msgspec
 
 from heaptrail.errors import EvidenceError
 from heaptrail.ram import HEAPS, KERNELS
+from heaptrail.ram.belonging import mismatches
 from heaptrail.ram.heaps import HeapWalk
 from heaptrail.ram.heaps.places import BUILD_ADVICE
 from heaptrail.ram.images import Image
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
 _AGENT_TABLES = ("ht", "ht_*")
 """This project's agent keeps its records in these; they point to every block that it tracks."""
-_CODE_SAMPLE_BYTES = 65_536
-_CODE_SECTIONS_SAMPLED = 16
-_CODE_MAY_DIFFER = 0.02
-"""Share of code bytes that breakpoints and patched literals may have changed."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +103,7 @@ def survey(image: Image, firmware: Firmware, question: Question) -> Survey:
         UsageError: The user's `--heap`, `--exclude` or layout cannot be used.
     """
     problems: list[tuple[str, str]] = []
-    _check_code(image.memory, firmware, question, problems)
+    problems += [("elf_mismatch", text) for text in mismatches(image, firmware, allowed=question.allow_mismatch)]
     layout = _layout(firmware, question)
     place = layout.place(firmware, image.memory, question.heap)
     heap = layout.walk(firmware, image.memory, place)
@@ -179,26 +176,6 @@ def _tasks(firmware: Firmware, image: Image) -> tuple[str | None, TaskList]:
         if kernel.recognise(firmware):
             return name, kernel().tasks(firmware, image.memory)
     return None, TaskList(tasks=())
-
-
-def _check_code(memory: Memory, firmware: Firmware, question: Question, problems: list[tuple[str, str]]) -> None:
-    """Where the image holds the program's code it must be the ELF's."""
-    for first, end in firmware.code_sections()[:_CODE_SECTIONS_SAMPLED]:
-        count = min(end - first, _CODE_SAMPLE_BYTES)
-        there, ours = memory.read(first, count), firmware.constant(first, count)
-        if there is None or ours is None:
-            continue
-        different = sum(a != b for a, b in zip(there, ours, strict=True))
-        if different <= _CODE_MAY_DIFFER * count:
-            continue
-        sentence = (
-            f"the image's code at {format_address(first)} is not that of {firmware.name}: {different:,} of {count:,} "
-            f"bytes differ"
-        )
-        if not question.allow_mismatch:
-            raise EvidenceError(sentence, try_this=BUILD_ADVICE + "; or --allow-mismatch to go on with a warning")
-        problems.append(("elf_mismatch", sentence))
-        return
 
 
 def _aliases(memory: Memory, firmware: Firmware, arenas: tuple[Interval, ...]) -> list[Interval]:
