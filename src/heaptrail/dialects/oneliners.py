@@ -28,6 +28,7 @@ TRIGGERS = (
     b"REE HEAP",
     b"ree_heap",
     b"reeHeap",
+    b"reeheap",
     b"ree memory",
     b"min heap size",
     b"eap free",
@@ -57,7 +58,7 @@ _FIGURE = re.compile(
     rf"(?:heap(?:[ _]?(?:size|memory|mem))?|(?P<memory>memory))(?:[ _]since[ _](?:boot|start))?{_BESIDE_A_CALL}"
     rf"|(?P<console>min heap size)|heap[ _]free|free[ _]?(?P<kind3>psram|spiram|iram|dram)){_VALUE}"
 )
-_LARGEST = re.compile(rf"(?<![a-z])(?:largest|biggest|max)[ _](?:free[ _])?block(?:[ _]size)?{_VALUE}")
+_LARGEST = re.compile(rf"(?<![a-z])(?:largest|biggest|max)[ _]?(?:free[ _])?block(?:[ _]size)?{_VALUE}")
 _BESIDE = re.compile(
     r"(?<![a-z])(?:(?P<low>min(?:imum)?)|largest|biggest)\s*[:=]\s*(?P<value>\d{1,10})(?![\d_a-z]|[.,]\d)(?!\s*[km%])"
 )

@@ -79,3 +79,12 @@ def test_both_dialects_do_not_read_a_line_twice() -> None:
     found = read("ESP.getFreeHeap() = 41000", "Free heap: 41216", "Free heap: 41200")
 
     assert [each.line for each in found if isinstance(each, HeapSample)] == [1, 2, 3]
+
+
+def test_lines_of_files_cards_and_other_systems_are_nobodys() -> None:
+    text = (GOLDEN / "ugly.txt").read_text(encoding="utf-8").splitlines()
+
+    found = read(*text)
+
+    assert [each.free_bytes for each in found if isinstance(each, HeapSample)] == [99]
+    assert {each.dialect for each in found if each.dialect is not None} == {"firmware"}

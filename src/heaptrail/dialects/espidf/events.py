@@ -46,6 +46,11 @@ _REPORT = re.compile(r"=+ HEAP TRACE REPORT =+")
 _REPORT_END = re.compile(r"\bFound (\d{1,12}) leaked bytes in (\d{1,9}) blocks\b")
 
 
+def _in_esp_memory(address: int) -> bool:
+    """Whether data of an ESP chip can lie there: RAM and external RAM of all of them (soc/soc.h)."""
+    return 0x3C00_0000 <= address < 0x4100_0000 or 0x4800_0000 <= address < 0x5100_0000
+
+
 class Hooks:
     """Events with the backtrace that follows them, if one does."""
 
@@ -79,6 +84,8 @@ class Hooks:
         found: list[AnyObservation] = []
         match = _HOOK_ALLOC.search(line.text)
         if match is not None:
+            if line.system != "espidf" and not _in_esp_memory(int(match[1], 16)):
+                return None
             self._seen = True
             found += self.close()
             size = int(match[2])

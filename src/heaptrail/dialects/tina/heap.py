@@ -21,6 +21,8 @@ _FIGURE = re.compile(
     r"(?:\s*\(\s*(\d{1,18})\s*KB\s*\)|\s*\(\s*([\d.]+)\s*%)?"
 )
 _HEAP_NAME = re.compile(r"(?:^|\s)(?!Total\b)([A-Za-z]\w{0,15})\s+Heap\s*:\s*$")
+_FEWEST_FIGURES = 2
+"""`Free: 20480 Bytes` alone, without its KB column, is said of cards and flash as well."""
 _TABLE_LINES = 16
 """A table is three lines; so many lines of other tasks may fall in between before it is given up."""
 
@@ -34,6 +36,7 @@ class HeapTables:
         self._last_line = 0
         self._by_percent = False
         self._figures: dict[str, int] = {}
+        self._surely = False
         self._tracer: TracerState | None = None
 
     @property
@@ -69,6 +72,8 @@ class HeapTables:
             self._where = place(line, "tina")
             self._tracer = tracer
             self._by_percent = percent is not None
+            self._surely = False
+        self._surely |= kib is not None or percent is not None or "Heap" in label
         self._last_line = line.number
         value = int(digits)
         if kib is not None and abs((value >> 10) - int(kib)) > 1:  # the firmware prints bytes >> 10
@@ -93,6 +98,8 @@ class HeapTables:
             return []
         if keep_name:  # a table without a heading of its own follows the one that is closed here
             self._name = None
+        if len(figures) < _FEWEST_FIGURES and not self._surely:
+            return []
         found: list[AnyObservation] = []
         expected = ("total", "free") if self._by_percent else ("total", "free", "min")
         missing = [_WORDS[which] for which in expected if which not in figures]
