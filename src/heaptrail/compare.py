@@ -169,7 +169,8 @@ def _judge(
 ) -> tuple[Outcome, tuple[str, ...]]:
     counted = [change for change in changes if change.suppressed_by is None]
     if after.verdict == "inconclusive":
-        return "inconclusive", (f"the second report is inconclusive: {after.headline}", *_sentences(counted))
+        known = after.headline.removeprefix("Inconclusive: ")
+        return "inconclusive", (f"the second run settles nothing: {known}", *_sentences(counted))
     if after.verdict == "leak":
         if unmatchable is not None:
             return "inconclusive", (unmatchable,)

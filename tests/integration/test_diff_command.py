@@ -32,7 +32,7 @@ def saved(tmp_path: Path) -> dict[str, Path]:
         (("no_leak", "leak"), 1, "Worse: new leak in "),
         (("leak", "leak"), 0, "No worse: the leak in "),
         (("leak", "no_leak"), 0, "Better: the leak in "),
-        (("leak", "bare_log"), 3, "Inconclusive: the second report is inconclusive"),
+        (("leak", "bare_log"), 3, "Inconclusive: the second run settles nothing: free memory fell"),
     ],
 )
 def test_the_exit_status_is_about_what_is_new(
