@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from integration.adapter import Adapter, ConsoleServer
 
 from heaptrail.model.report import Report
 from heaptrail.reading.streams import load_stream
+from heaptrail.transports.process import ProcessTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +139,53 @@ def test_without_a_workload_somebody_else_drives_and_the_time_ends_it(
 
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith("Inconclusive: the stream holds 0 cycles")
+
+
+def by_way_of(console: str, heaptrail: Callable[..., subprocess.CompletedProcess[str]], elf: Path) -> Report:
+    options = ("--cycles", "12", "--elf", elf, "--format", "json", "--output", "-")
+    done = heaptrail("trace", "--workload", WORKLOAD, "--console", console, *options)
+    assert done.returncode == 1, done.stderr
+    return msgspec.json.decode(done.stdout, type=Report)
+
+
+def test_a_stream_over_a_serial_port_is_whole(
+    heaptrail: Callable[..., subprocess.CompletedProcess[str]], players: dict[str, Path], tmp_path: Path
+) -> None:
+    program = ProcessTransport(f"{players['leaking']} --rounds-per-second 100 --speed 0", cwd=WORKLOAD.parent)
+    adapter = Adapter(program, tmp_path / "ttyUSB7")
+    try:
+        report = by_way_of(str(tmp_path / "ttyUSB7"), heaptrail, players["leaking"])
+    finally:
+        adapter.close()
+
+    assert {site.name for site in report.findings[0].sites} == {"softvol_ap_update_mode", "resample_ap_update_mode"}
+    assert report.problems == ()
+
+
+def test_a_stream_over_a_terminal_server_is_whole(
+    heaptrail: Callable[..., subprocess.CompletedProcess[str]], players: dict[str, Path]
+) -> None:
+    program = ProcessTransport(f"{players['leaking']} --rounds-per-second 100 --speed 0", cwd=WORKLOAD.parent)
+    server = ConsoleServer(program)
+    try:
+        report = by_way_of(f"socket://127.0.0.1:{server.port}", heaptrail, players["leaking"])
+    finally:
+        server.close()
+
+    assert {site.name for site in report.findings[0].sites} == {"softvol_ap_update_mode", "resample_ap_update_mode"}
+    assert report.problems == ()
+
+
+def test_a_console_without_a_stream_is_one_sentence(
+    heaptrail: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    board = ROOT / "tests" / "unit" / "procedures" / "fake_device.py"
+
+    done = heaptrail("trace", "--console", f'exec:"{sys.executable}" "{board}"', "--for", "1s")
+
+    assert done.returncode == 2
+    assert done.stderr.count("heaptrail: ") == 1
+    assert "`memleak stream` was answered with" in done.stderr
 
 
 @pytest.mark.parametrize(

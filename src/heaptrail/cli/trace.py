@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from heaptrail.cli import options
-from heaptrail.errors import EXIT_INTERRUPTED
+from heaptrail.errors import EXIT_INTERRUPTED, FormatError
 
 if TYPE_CHECKING:
     from heaptrail.interpret import Interpretation
@@ -96,9 +96,12 @@ def trace_command(
         longest_s = None if longest is None else options.seconds_of(longest)
         outcome = _record(live, capture, interpretation, cycles=cycles, longest_s=longest_s)
         _tell(outcome, capture)
-        if outcome.error is not None and outcome.phase == "connect":
-            raise typer.Exit(outcome.error.exit_status)
-    report = interpret_stream(recorded or [capture], ReadOptions(cycle_mark=cycle_mark), interpretation)
+    try:
+        report = interpret_stream(recorded or [capture], ReadOptions(cycle_mark=cycle_mark), interpretation)
+    except FormatError:
+        if outcome is None or outcome.error is None:
+            raise
+        raise typer.Exit(outcome.error.exit_status) from None  # nothing came, and why was said already
     report = with_known(report, known)
     write_report(report, targets)
     status = exit_status(report)
