@@ -4,8 +4,9 @@
  *                      Not for Cortex-M with GCC: r7 points at the bottom of the frame, at distances that vary.
  *                      About 10 instructions a frame. Stops at code that was built without frame pointers.
  *   ht_unwind_scan     looks at each word of the stack and takes those that follow a call instruction. Thumb. Needs no
- *                      build option and goes through anybody's object files, but costs about 5 instructions a word, and
- *                      a stale return address in an unused local looks like a caller: the host checks the chain.
+ *                      build option and goes through anybody's object files, but costs about 5 instructions a word. A
+ *                      stale return address looks like a caller; where a BL shows the true one it is left out, and the
+ *                      host checks the rest of the chain.
  *
  * Neither reads outside [frame, end), with `end` the highest address of the running stack. Both are told where code
  * lies, from the linker script. Never use libgcc's DWARF unwinder in a hook: on RV64 it took 150,000 instructions and
@@ -14,6 +15,7 @@
 #ifndef HT_UNWIND_H
 #define HT_UNWIND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -76,11 +78,98 @@ static inline size_t ht_unwind_frames(uintptr_t *pcs, size_t max, const void *fr
 
 #else
 
+/* Few functions are longer before their last call. One that is costs nothing: its caller is then known by its own caller. */
+#define HT_FUNCTION_BYTES 1024u
+#define HT_WRAPPER_HALVES 24u
+
 /* Whether the instruction before `ret` is BL or BLX (register). Thumb-2, ARMv6-M to ARMv8-M. */
 static inline int ht_follows_call(uintptr_t ret)
 {
     const uint16_t *code = (const uint16_t *)(ret & ~(uintptr_t)1);
     return ((code[-2] & 0xf800u) == 0xf000u && (code[-1] & 0xd000u) == 0xd000u) || (code[-1] & 0xff87u) == 0x4780u;
+}
+
+/* BL and B.W whose target is within 4 MB, as nearly all are: both J bits are set, and the address needs no puzzle. */
+#define HT_IS_BL(high, low) (((high) & 0xf800u) == 0xf000u && ((low) & 0xf800u) == 0xf800u)
+#define HT_IS_JUMP(high, low) (((high) & 0xf800u) == 0xf000u && ((low) & 0xf800u) == 0xb800u)
+static inline uintptr_t ht_branch_target(uintptr_t end, uint32_t high, uint32_t low)
+{
+    return end + (uintptr_t)((int32_t)(high << 21) >> 9) + ((low & 0x7ffu) << 1);
+}
+
+/* Whether a short function ends in a jump to the one that `pc` is in, and so leaves no frame: malloc as a wrapper, say. */
+static inline bool ht_jumps_to(uintptr_t function, uintptr_t pc)
+{
+    extern const char HT_TEXT_START[], HT_TEXT_END[];
+    uintptr_t text_bytes = (uintptr_t)HT_TEXT_END - (uintptr_t)HT_TEXT_START - (2 * HT_WRAPPER_HALVES + 4);
+    if (function - (uintptr_t)HT_TEXT_START > text_bytes) {
+        return false;
+    }
+    for (uintptr_t at = function; at - function < 2 * HT_WRAPPER_HALVES; at += 2) {
+        uint32_t high = ((const uint16_t *)at)[0];
+        if (high >= 0xe800u) { /* an instruction of two halves */
+            uint32_t low = ((const uint16_t *)(at += 2))[0];
+            if (HT_IS_JUMP(high, low) && pc - ht_branch_target(at + 2, high, low) < HT_FUNCTION_BYTES) {
+                return true;
+            }
+        } else if (high >= 0xe000u && pc - (at + 4 + (uintptr_t)((int32_t)(high << 21) >> 20)) < HT_FUNCTION_BYTES) {
+            return true;
+        } else if ((high & 0xff00u) == 0xbd00u || high == 0x4770u) { /* it returns */
+            break;
+        }
+    }
+    return false;
+}
+
+/* What a scan has found: `count` return addresses in `pcs`, of which those behind `sure` are doubtful still. */
+struct ht_scan {
+    uintptr_t *pcs;
+    size_t max, count, sure;
+};
+
+/* Where `ret` goes, which a BL to `function` precedes: behind the address that it called, if one of them is in there. */
+__attribute__((noinline, unused)) static void ht_scan_settle(struct ht_scan *scan, uintptr_t ret, uintptr_t function)
+{
+    uintptr_t *pcs = scan->pcs;
+    size_t callee = scan->sure;
+    for (size_t i = callee + 1; i < scan->count; i++) {
+        callee = pcs[i] != ret && pcs[i] - function < pcs[callee] - function ? i : callee;
+    }
+    bool found = pcs[callee] - function < HT_FUNCTION_BYTES;
+    if (found && callee != scan->sure) {
+        pcs[++scan->sure] = pcs[callee];
+    }
+    if (found || ht_jumps_to(function, pcs[scan->sure])) {
+        scan->count = ++scan->sure;
+    }
+}
+
+/* Take a word that lies in the code and is odd. A BL into the function of an address found before shows who called whom:
+ * what stood between the two were leftovers (and counters, where code begins at 0 and a small number looks like an
+ * address), which would make a new stack of each of them. A call by register, or one whose callee went on by a jump, stays
+ * doubtful until its own caller is found, or for good at the outer end. False: there is no more room. */
+__attribute__((noinline, unused)) static bool ht_scan_take(struct ht_scan *scan, uintptr_t ret)
+{
+    uint32_t high = ((const uint16_t *)(ret - 5u))[0];
+    uint32_t low = ((const uint16_t *)(ret - 5u))[1];
+    size_t count = scan->count;
+    if (HT_IS_BL(high, low)) {
+        uintptr_t function = ht_branch_target(ret - 1u, high, low);
+        if (scan->sure + 1 == count && scan->pcs[scan->sure] - function < HT_FUNCTION_BYTES) {
+            scan->sure = count;
+        } else {
+            ht_scan_settle(scan, ret, function);
+            count = scan->count;
+        }
+    } else if (!ht_follows_call(ret)) { /* nor is it a BLX by register, or a BL to far away */
+        return true;
+    }
+    if (count == scan->max) {
+        return false;
+    }
+    scan->pcs[count] = ret;
+    scan->count = count + 1;
+    return true;
 }
 
 static inline size_t ht_unwind_scan(uintptr_t *pcs, size_t max, const void *frame, uintptr_t ret, uintptr_t end)
@@ -93,15 +182,11 @@ static inline size_t ht_unwind_scan(uintptr_t *pcs, size_t max, const void *fram
     if (max == 0 || word >= last) {
         return 0;
     }
-    uintptr_t *out = pcs;
-    const uintptr_t *full = pcs + max;
-    *out++ = ret;
-#define HT_TRY(value)                                                                        \
-    if ((value) - text <= text_bytes && ((value) & 1u) != 0 && ht_follows_call(value)) {      \
-        if (out == full) {                                                                    \
-            return max;                                                                       \
-        }                                                                                     \
-        *out++ = (value);                                                                     \
+    struct ht_scan scan = {.pcs = pcs, .max = max, .count = 1};
+    pcs[0] = ret;
+#define HT_TRY(value)                                                                              \
+    if ((value) - text <= text_bytes && ((value) & 1u) != 0 && !ht_scan_take(&scan, (value))) {     \
+        return max;                                                                                 \
     }
     for (; word + 4 <= last; word += 4) { /* most words are no code addresses: 4 instructions for each of them */
         HT_TRY(word[0])
@@ -113,7 +198,7 @@ static inline size_t ht_unwind_scan(uintptr_t *pcs, size_t max, const void *fram
         HT_TRY(word[0])
     }
 #undef HT_TRY
-    return (size_t)(out - pcs);
+    return scan.count;
 }
 
 #endif

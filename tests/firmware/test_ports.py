@@ -92,7 +92,19 @@ def test_blocks_have_the_task_the_start_up_or_the_interrupt_that_allocated_them(
 ) -> None:
     found = owners(run(board, stand_in(board, compile_for, tmp_path)))
 
-    assert found == {100: "(start-up)", 200: "first", 300: "second", 500: "ISR"}
+    chains = dict.fromkeys((610, 620, 630), "second")
+    assert found == {100: "(start-up)", 200: "first", 300: "second", 500: "ISR", **chains}
+
+
+def test_a_backtrace_has_the_callers_and_no_leftovers(
+    board: Board, compile_for: Compile, run: Run, tmp_path: Path
+) -> None:
+    elf = stand_in(board, compile_for, tmp_path)
+    console = run(board, elf)
+
+    for size, caller in ((610, "littered"), (620, "by_pointer"), (630, "before_a_jump")):
+        found = chain(elf, console, f"size = {size:#010x}", board)
+        assert found == ["pvPortMalloc", "work", caller, "second_task"]
 
 
 def test_a_kernel_that_does_not_tell_of_its_first_switch_has_a_first_task_all_the_same(
@@ -117,16 +129,18 @@ def test_a_kernel_without_stack_ends_has_backtraces(
     elf = stand_in(board, compile_for, tmp_path, *options)
 
     console = run(board, elf)
-    assert owners(console) == {100: "(start-up)", 200: "first", 300: "second", 500: "ISR"}
-    frames = re.findall(r"backtrace : 0x(\w+)", console.partition("thread = first")[2].partition("ptr =")[0])
-    assert functions(elf, frames) == ["pvPortMalloc", "work", "first_task"]
+    assert owners(console)[200] == "first"
+    assert chain(elf, console, "thread = first", board) == ["pvPortMalloc", "work", "first_task"]
 
 
-def functions(elf: Path, addresses: list[str]) -> list[str]:
-    """Names for addresses, by the compiler's own addr2line."""
-    words = ["arm-none-eabi-addr2line", "-f", "-s", "-e", str(elf), *addresses]
-    told = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
-    return told.splitlines()[::2]
+def chain(elf: Path, console: str, mark: str, board: Board) -> list[str]:
+    """The functions of one block's backtrace, innermost first, by the compiler's own addr2line."""
+    frames = re.findall(r"backtrace : 0x(\w+)", console.partition(mark)[2].partition("ptr =")[0])
+    tool = board.compiler.removesuffix("gcc") + "addr2line"
+    told = subprocess.run(
+        [tool, "-f", "-s", "-e", str(elf), *frames], capture_output=True, text=True, timeout=60, check=True
+    )
+    return told.stdout.splitlines()[::2]
 
 
 def test_a_double_free_that_the_heap_swallows_is_seen_by_the_wrapped_free(

@@ -47,6 +47,39 @@ FRAME static void frees_twice(void)
     __asm__ volatile("");
 }
 
+/* What is hard for a scan of the stack: return addresses of long ago between two frames, a call by pointer, a tail call.
+ * The tasks stand apart, as they would in a product: in a program of 2 KB everything is near everything. */
+__asm__(".section .text.apart,\"ax\",%progbits\n .space 2048\n .text\n");
+#define APART __attribute__((noinline, noclone, section(".text.apart")))
+static volatile uintptr_t leftover;
+APART static void leave_behind(void)
+{
+    leftover = (uintptr_t)__builtin_return_address(0);
+}
+FRAME static void littered(void)
+{
+    volatile uintptr_t litter[8];
+    for (int i = 0; i < 8; i++) {
+        litter[i] = leftover;
+    }
+    work(610);
+    leftover = litter[7];
+}
+FRAME static void by_pointer(void)
+{
+    static void (*volatile pointer)(size_t) = work;
+    volatile uintptr_t litter = leftover;
+    pointer(620);
+    leftover = litter;
+}
+FRAME static void jumps(void) { work(630); }
+FRAME static void before_a_jump(void)
+{
+    volatile uintptr_t litter = leftover;
+    jumps();
+    leftover = litter;
+}
+
 static void interrupted(void)
 {
 #if defined(__riscv)
@@ -70,7 +103,7 @@ __attribute__((noreturn)) static void leave(int from, int to)
     }
 }
 
-static void first_task(void)
+APART static void first_task(void)
 {
     use_process_stack(1);
     work(200);
@@ -78,11 +111,15 @@ static void first_task(void)
     leave(0, 1);
 }
 
-static void second_task(void)
+APART static void second_task(void)
 {
     use_process_stack(1);
     work(300);
     frees_twice();
+    leave_behind();
+    littered();
+    by_pointer();
+    before_a_jump();
     board_interrupt();
     leave(1, 2);
 }
