@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from hypothesis import strategies as st
@@ -132,16 +132,20 @@ texts = st.one_of(st.text(max_size=30), st.sampled_from(HOSTILE_TEXTS), st.text(
 
 def records(record: type[T]) -> st.SearchStrategy[T]:
     """Any valid instance of a msgspec record, its fields drawn by their annotations."""
-    hints = get_type_hints(record)
+    hints = get_type_hints(record, include_extras=True)
     fields = {field.name: _values(hints[field.name]) for field in msgspec.structs.fields(record)}
     return st.builds(record, **fields)
 
 
 def _values(hint: Any) -> st.SearchStrategy[Any]:
     arguments = get_args(hint)
+    found: st.SearchStrategy[Any]
     match get_origin(hint):
+        case origin if origin is Annotated:
+            bounds = arguments[1]
+            found = _values(arguments[0]).filter(lambda value: _allowed(value, bounds))
         case origin if origin is Literal:
-            found: st.SearchStrategy[Any] = st.sampled_from(arguments)
+            found = st.sampled_from(arguments)
         case origin if origin in (Union, types.UnionType):
             found = st.one_of([_values(argument) for argument in arguments])
         case origin if origin is tuple and arguments[-1] is ...:
@@ -153,6 +157,13 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         case _:
             found = _PLAIN[hint] if hint in _PLAIN else st.deferred(lambda: records(hint))
     return found
+
+
+def _allowed(value: Any, bounds: msgspec.Meta) -> bool:
+    """Whether a value keeps the bounds that its field is annotated with."""
+    if isinstance(value, str):
+        return (bounds.min_length or 0) <= len(value) <= (bounds.max_length or len(value))
+    return (bounds.ge is None or value >= bounds.ge) and (bounds.le is None or value <= bounds.le)
 
 
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {

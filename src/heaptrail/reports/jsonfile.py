@@ -94,8 +94,7 @@ def _encoded(report: Report) -> bytes:
     try:
         return msgspec.json.encode(report, order="deterministic")
     except UnicodeEncodeError:  # JSON has no bytes: those that were not UTF-8 are written as text, `\x80`
-        clean = msgspec.convert(_without_surrogates(msgspec.to_builtins(report)), Report)
-        return msgspec.json.encode(clean, order="deterministic")
+        return msgspec.json.encode(_without_surrogates(msgspec.to_builtins(report, order="deterministic")))
 
 
 def _without_surrogates(value: Any) -> Any:  # noqa: ANN401 - the JSON types, which are any of six

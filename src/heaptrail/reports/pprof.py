@@ -2,13 +2,15 @@
 
 The format is github.com/google/pprof, `proto/profile.proto`: one gzip stream of one message. A sample is a site with
 its stack, innermost first. `inuse_objects` and `inuse_space` have the names that Go's heap profiles use. What stays per
-cycle is often a fraction and the format knows whole numbers only, so growth is counted over 1,000 cycles.
+cycle is often a fraction and the format knows whole numbers only, so growth is counted over 1,000 cycles. Allocators
+and wrappers are named as frames to drop, as in Go's own profiles: pprof then charges the site and not `malloc`.
 """
 
 from __future__ import annotations
 
 import gzip
 import math
+import re
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from heaptrail.reports import wording
@@ -28,6 +30,8 @@ SAMPLE_TYPES: Final = (
     (f"growth_objects_per_{CYCLES}_cycles", "count"),
     (f"growth_space_per_{CYCLES}_cycles", "bytes"),
 )
+_WRAPPERS_NAMED: Final = 500
+_TEMPLATE_ARGUMENTS: Final = re.compile(r"<[^<>]*>")
 _LARGEST: Final = (1 << 63) - 1
 _LARGEST_ADDRESS: Final = (1 << 64) - 1
 
@@ -68,10 +72,12 @@ class _Profile:
         for (name, file), number in self._functions.items():
             profile.data(5, _function(number, name, file))
         comment = self._string(printable(self._report.headline, 400))
+        dropped = self._string(_frames_to_drop(self._report))
         default = self._string(SAMPLE_TYPES[3 if grows else 1][0])
         for text in self._strings:
             profile.data(6, text.encode())
         started = next((c.started_unix_s for c in self._report.provenance.captures if c.started_unix_s), None)
+        profile.number(7, dropped)
         profile.number(9, _whole(started * 1e9) if started is not None else 0)
         profile.packed(13, [comment])
         profile.number(14, default)
@@ -143,6 +149,23 @@ class _Profile:
         name = wording.frame_label(frame) if frame.function else format_address(frame.pc)
         key = (self._string(name), self._string(printable(frame.file or "", 400)))
         return self._functions.setdefault(key, len(self._functions) + 1)
+
+
+def _frames_to_drop(report: Report) -> str:
+    """A regular expression (RE2's syntax, matched as a whole) of the functions that never name a site; may be empty."""
+    frames = {frame for finding in report.findings for site in finding.sites for frame in site.frames if frame.function}
+    named = {_compared(frame) for frame in frames if not frame.wrapper}
+    wrappers = sorted({_compared(frame) for frame in frames if frame.wrapper} - named)
+    return "|".join(re.escape(name) for name in wrappers[:_WRAPPERS_NAMED])
+
+
+def _compared(frame: Frame) -> str:
+    """The function as pprof compares it: without the arguments of a C++ function and those of its templates."""
+    name = wording.frame_label(frame)
+    short, removed = name.partition("(")[0], 1
+    while removed:
+        short, removed = _TEMPLATE_ARGUMENTS.subn("", short)
+    return short or name
 
 
 def _location(number: int, pc: int, lines: tuple[tuple[int, int], ...]) -> Message:

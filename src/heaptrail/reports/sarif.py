@@ -35,6 +35,10 @@ _KINDS: Final[dict[SiteClass, tuple[str, str]]] = {
 """Kind and level of a result (SARIF 3.27.9, 3.27.10); a level other than `none` is only for what fails."""
 _INNOCENT: Final = ("informational", "none")
 _RULES: Final[tuple[SiteClass, ...]] = tuple(wording.CLASSES)
+_RESULTS: Final = 5_000
+"""GitHub refuses a file of more than 25,000 results and shows 5,000; findings are ranked, so these are the worst."""
+_RELATED: Final = 900
+"""Of one finding: GitHub refuses more than 1,000 locations of a result."""
 _SITES_WITH_FLOW: Final = 50
 """Of one finding. Viewers show the flows in a list; nobody steps through more."""
 
@@ -51,7 +55,7 @@ class SarifRenderer:
             "tool": {"driver": _driver()},
             "columnKind": "unicodeCodePoints",
             "invocations": [_invocation(report)],
-            "results": [_result(finding) for finding in report.findings],
+            "results": [_result(finding) for finding in report.findings[:_RESULTS]],
             "properties": {
                 "verdict": report.verdict,
                 "headline": printable(report.headline),
@@ -85,15 +89,18 @@ def _rule(site_class: SiteClass) -> dict[str, Any]:
 
 def _invocation(report: Report) -> dict[str, Any]:
     """That the run came to its end, and every warning about its evidence."""
+    warnings = [
+        (problem.what, _problem_text(problem.text, wording.problem_place(problem, report.boots)))
+        for problem in report.problems
+    ]
+    left_out = len(report.findings) - _RESULTS
+    if left_out > 0:
+        warnings.append(("too_many", f"{left_out:,} of {len(report.findings):,} findings are not in this file"))
     return {
         "executionSuccessful": True,
         "toolExecutionNotifications": [
-            {
-                "level": "warning",
-                "descriptor": {"id": printable(problem.what, 80)},
-                "message": {"text": _problem_text(problem.text, wording.problem_place(problem, report.boots))},
-            }
-            for problem in report.problems
+            {"level": "warning", "descriptor": {"id": printable(what, 80)}, "message": {"text": text}}
+            for what, text in warnings
         ],
     }
 
@@ -117,7 +124,9 @@ def _result(finding: Finding) -> dict[str, Any]:
     }
     if finding.per_cycle_bytes is not None:
         result["properties"]["bytesPerCycle"] = finding.per_cycle_bytes
-    related = [_site_location(site) | {"id": number} for number, site in enumerate(finding.sites[1:], start=1)]
+    related = [
+        _site_location(site) | {"id": number} for number, site in enumerate(finding.sites[1 : 1 + _RELATED], start=1)
+    ]
     if related:
         result["relatedLocations"] = related
     flows = [_code_flow(site) for site in finding.sites[:_SITES_WITH_FLOW] if site.frames and kind != "informational"]

@@ -58,6 +58,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, int, bool, str]]] = {
         "location": (4, _MESSAGE, True, "Location"),
         "function": (5, _MESSAGE, True, "Function"),
         "string_table": (6, _STRING, True, ""),
+        "drop_frames": (7, _INT64, False, ""),
         "time_nanos": (9, _INT64, False, ""),
         "comment": (13, _INT64, True, ""),
         "default_sample_type": (14, _INT64, False, ""),

@@ -123,6 +123,16 @@ def test_a_fingerprint_survives_a_rebuild_that_moves_addresses_lines_and_folders
     assert len(set(every)) == len(every)
 
 
+def test_a_file_is_never_more_than_code_scanning_takes_and_says_what_it_left_out() -> None:
+    log = json.loads(SarifRenderer().render(samples.huge(6_000)))
+
+    run = log["runs"][0]
+    assert len(run["results"]) == 5_000
+    assert run["results"][0]["ruleId"] == "leak", "the worst are kept"
+    said = run["invocations"][0]["toolExecutionNotifications"][-1]
+    assert said["message"]["text"] == "1,001 of 6,001 findings are not in this file"
+
+
 def test_a_path_becomes_a_uri_whatever_system_it_is_of() -> None:
     def uri(file: str) -> str:
         site = msgspec.structs.replace(samples.SOFTVOL, file=file)
@@ -221,7 +231,35 @@ def test_go_tool_pprof_opens_it(tmp_path: Path) -> None:
 
     live_bytes = sum(finding.live_bytes for finding in samples.leak().findings)
     assert f"{live_bytes}B total" in done.stdout
-    assert re.search(r"46080B .* softvol_ap_update_mode", done.stdout)
+    assert re.search(r"^ +46080B .* softvol_ap_update_mode", done.stdout, re.MULTILINE), "flat: the site is charged"
+    assert "pvPortMalloc" not in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="go tool pprof is not here (apt-get install golang-go)")
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        "operator new[](unsigned int)",
+        "std::allocator<std::pair<int, char>>::allocate(unsigned int)",
+        "a+b{2}$^*?.\\ [x-~#&|\u00fc",
+    ],
+)
+def test_a_wrapper_of_any_name_is_dropped_by_pprof(wrapper: str, tmp_path: Path) -> None:
+    frames = tuple(
+        msgspec.structs.replace(frame, function=wrapper) if frame.wrapper else frame for frame in samples.SOFTVOL.frames
+    )
+    finding = msgspec.structs.replace(
+        samples.LEAK_FINDING, sites=(msgspec.structs.replace(samples.SOFTVOL, frames=frames),)
+    )
+    path = tmp_path / "heap.pb.gz"
+    path.write_bytes(PprofRenderer().render(msgspec.structs.replace(samples.leak(), findings=(finding,))))
+
+    command = ["go", "tool", "pprof", "-top", "-sample_index=inuse_space", "-unit=B", str(path)]
+    environment = os.environ | {"HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+
+    assert re.search(r"^ +46080B .* softvol_ap_update_mode", done.stdout, re.MULTILINE)
+    assert wrapper[:4] not in done.stdout.split("flat%")[1]
 
 
 def test_the_gzip_stream_has_no_time_in_it() -> None:
