@@ -6,6 +6,7 @@ Only the compile units whose file is asked for are read, then others up to a bou
 from __future__ import annotations
 
 import posixpath
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_DIES = 300_000
-_MAX_GUESS_DIES = 30_000
-"""Entries looked at for guesses: about half a second."""
+_MAX_GUESS_DIES = 8_000
+"""Entries looked at for guesses: about a tenth of a second."""
 _UNIT_LIMIT = 4_096
 _BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
            ValueError)  # fmt: skip
@@ -153,6 +154,9 @@ def _pointers(struct: Any, base: int, depth: int) -> Iterator[int]:  # noqa: ANN
 
 def _units(dwarf: Any, files: Sequence[str]) -> Iterator[Any]:  # noqa: ANN401 - pyelftools has no types
     """Units of these files first, then the others."""
+    if not files:
+        yield from islice(dwarf.iter_CUs(), _UNIT_LIMIT)
+        return
     others = []
     for index, unit in enumerate(dwarf.iter_CUs()):
         if index >= _UNIT_LIMIT:
