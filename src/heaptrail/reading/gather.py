@@ -41,6 +41,7 @@ class Gather:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._samples: list[HeapSample] = []
+        self._nameless: str | None = None
         self._sites: list[SiteCount] = []
         self._events: list[Event] = []
         self._marks: list[Mark] = []
@@ -80,7 +81,7 @@ class Gather:
         limits = self._limits
         if isinstance(observation, HeapSample):
             if self._room(len(self._samples), limits.heap_samples, "heap readings", observation):
-                self._samples.append(observation)
+                self._samples.append(self._apart(observation))
         elif isinstance(observation, Event):
             if self._room(len(self._events), limits.records_per_dump, "events", observation):
                 self._events.append(observation)
@@ -88,6 +89,18 @@ class Gather:
             self._follow(observation)
             if self._room(len(self._marks), limits.marks, "marks", observation):
                 self._marks.append(observation)
+
+    def _apart(self, sample: HeapSample) -> HeapSample:
+        """The reading, with its dialect for a name where another one has read a heap without a name before.
+
+        An allocator's own table and a line of the application need not mean the same memory, so they are two series.
+        What `firmware` read before the log showed an ESP, `espidf` reads from then on.
+        """
+        if sample.heap is not None:
+            return sample
+        dialect = "espidf" if sample.dialect == "firmware" else sample.dialect
+        self._nameless = self._nameless or dialect
+        return sample if dialect == self._nameless else msgspec.structs.replace(sample, heap=sample.dialect)
 
     def _add_problem(self, problem: Problem) -> None:
         if len(self._problems) < self._limits.problems:

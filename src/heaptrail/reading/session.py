@@ -96,7 +96,7 @@ class Session:
         self._timeline = Timeline()
         self._zero_known = False
         self._system = system
-        self._lowest_free: dict[str | None, int] = {}
+        self._lowest_free: dict[tuple[str | None, str | None], int] = {}
         self._cycle_literal = "" if cycle_mark is None else literal_of(cycle_mark.pattern) or ""
         self._finder = self._make_finder()
         self._t_s: float | None = None
@@ -308,13 +308,14 @@ class Session:
     def _rise(self, sample: HeapSample) -> list[AnyObservation]:
         """The least free heap so far can only fall within one boot."""
         low = sample.min_free_bytes
-        before = self._lowest_free.get(sample.heap)
+        heap = (sample.dialect, sample.heap)  # what two consoles call the heap need not be one
+        before = self._lowest_free.get(heap)
         began: list[AnyObservation] = []
         if low is not None:
             if sample.boot == self.boot and before is not None and low > before:
                 why = f"the least free heap so far rose from {before:,} to {low:,} B"
                 began = self._reset("figures", "least free heap rose", why=why, line=sample.line)
-            self._lowest_free[sample.heap] = low
+            self._lowest_free[heap] = low
         return began
 
     def _reset(self, kind: str, label: str, *, why: str | None = None, line: int | None = None) -> list[AnyObservation]:
