@@ -20,6 +20,7 @@ from unit.reports import samples
 from heaptrail.compare import compare
 from heaptrail.registry import resolve
 from heaptrail.reports import REGISTRY
+from heaptrail.reports.difference_page import difference_html
 
 GOAL_S = 10
 
@@ -39,8 +40,11 @@ def main() -> None:
         rows.append(Row(case, f"{name}: time", round(taken, 2), "s", GOAL_S))
         rows.append(Row(case, f"{name}: size", round(len(content) / 1e6, 2), "MB"))
     started = time.perf_counter()
-    compare(report, report)
+    comparison = compare(report, report)
     rows.append(Row(case, "diff with itself: time", round(time.perf_counter() - started, 2), "s", GOAL_S))
+    started = time.perf_counter()
+    difference_html(comparison)
+    rows.append(Row(case, "diff as a page: time", round(time.perf_counter() - started, 2), "s", GOAL_S))
     write_table("exports", rows)
 
 

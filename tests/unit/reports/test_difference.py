@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 import strategies
 from hypothesis import HealthCheck, given, settings
+from markdown_it import MarkdownIt
 from unit.reports import samples
 from unit.reports.test_html import Page
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from heaptrail.model.report import Report
 
+MARKDOWN = MarkdownIt("gfm-like", {"linkify": False, "html": True})
 KNOWN_TAGS = set(Page(difference_html(compare(samples.leak(), samples.no_leak()))).tags) | {"br"}
 GOLDENS = Path(__file__).resolve().parents[2] / "golden" / "diff"
 PAIRS = {
@@ -108,6 +111,17 @@ def test_the_page_says_what_the_text_says(pair: str) -> None:
     assert text.count("lost per cycle") == 1
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert not {"img", "link", "iframe", "a href"} & set(page.tags)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(strategies.records(Comparison).filter(lambda comparison: bool(comparison.reasons)))
+def test_a_comment_has_no_link_image_mention_or_command(comparison: Comparison) -> None:
+    text = difference_markdown(comparison).decode()
+    tokens = [child for token in MARKDOWN.parse(text) for child in [token, *(token.children or [])]]
+
+    forbidden = {"link_open", "image", "code_inline", "em_open", "html_inline", "html_block", "fence"}
+    assert not forbidden & {token.type for token in tokens}
+    assert not re.search(r"@\w|##[a-z]*\[", text)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
