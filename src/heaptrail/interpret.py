@@ -89,11 +89,11 @@ def interpret(
     """
     if are_recordings(captures):
         return interpret_stream(captures, reading, interpretation)
-    symbolizer = None if _has_folder(interpretation) else _symbolizer(interpretation)
+    symbolizer = None if _has_folder(interpretation) else symbolizer_of(interpretation)
     evidence = read_logs(captures, reading, progress=progress)
     if symbolizer is None:
         interpretation = _found(interpretation, evidence.captures)
-        symbolizer = _symbolizer(interpretation)
+        symbolizer = symbolizer_of(interpretation)
     settings = interpretation.terms.settings(next((c.settings for c in evidence.captures if c.settings), None))
     return diagnose(
         evidence,
@@ -139,11 +139,11 @@ def interpret_stream(captures: Sequence[Path], reading: ReadOptions, interpretat
         UsageError, FormatError: An input cannot be read.
         EvidenceError: The ELF does not belong to the recording.
     """
-    symbolizer = None if _has_folder(interpretation) else _symbolizer(interpretation)
+    symbolizer = None if _has_folder(interpretation) else symbolizer_of(interpretation)
     stream, infos = load_stream(captures, reading.cycle_pattern, reading.limits)
     if symbolizer is None:
         interpretation = _found(interpretation, infos)
-        symbolizer = _symbolizer(interpretation)
+        symbolizer = symbolizer_of(interpretation)
     settings = interpretation.terms.settings(next((c.settings for c in infos if c.settings), None))
     return diagnose_stream(
         stream,
@@ -186,7 +186,8 @@ def _found(interpretation: Interpretation, captures: Sequence[CaptureInfo]) -> I
     )
 
 
-def _symbolizer(interpretation: Interpretation) -> Symbolizer:
+def symbolizer_of(interpretation: Interpretation) -> Symbolizer:
+    """Names for the addresses. Raises `UsageError`, `FormatError` where an ELF cannot be read."""
     if interpretation.elf is None:
         return NoSymbols()
     from heaptrail.symbols.lines import open_symbolizer  # noqa: PLC0415 - a run without an ELF must not pay for it

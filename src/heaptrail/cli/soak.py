@@ -202,7 +202,12 @@ class _Run:
         from heaptrail.parts import parts_of
         from heaptrail.procedures.claim import take_look
 
-        return take_look(list(parts_of(self._base).values()), self._claim)
+        symbolizer = None
+        if self._claim.settings.capacity:
+            from heaptrail.interpret import symbolizer_of
+
+            symbolizer = symbolizer_of(self._interpretation)
+        return take_look(list(parts_of(self._base).values()), self._claim, symbolizer)
 
 
 def _terms(workload: Workload, confidence: float | None, largest_single_loss: int | None) -> JudgeSettings:

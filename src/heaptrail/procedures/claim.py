@@ -17,9 +17,11 @@ import msgspec
 
 from heaptrail.analysis.bounds import cycles_needed, seen_rate, spent_alpha, unseen_loss
 from heaptrail.analysis.verdict import judge
+from heaptrail.diagnose.capacities import Declarations
 from heaptrail.errors import UsageError
 from heaptrail.model.verdict import JudgeSettings, Verdict
 from heaptrail.reading import ReadOptions, read_logs
+from heaptrail.symbols import NoSymbols
 from heaptrail.units import format_bytes, format_rate, format_share, plural
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from heaptrail.model.evidence import Evidence
     from heaptrail.model.report import Report
+    from heaptrail.symbols import Symbolizer
 
 State = Literal["proven", "refuted", "open"]
 
@@ -189,8 +192,11 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         return f"{text}; about {plural(more, 'more cycle')} would prove the claim"
 
 
-def take_look(paths: Sequence[Path], claim: Claim) -> Look:
-    """Read and judge what is recorded so far. Raises `HeaptrailError` when it cannot be read."""
+def take_look(paths: Sequence[Path], claim: Claim, symbolizer: Symbolizer | None = None) -> Look:
+    """Read and judge what is recorded so far; names are only needed for sites that are declared bounded by theirs.
+
+    Raises `HeaptrailError` when it cannot be read.
+    """
     evidence = read_logs(paths, ReadOptions())
     by_boot = _cycles_by_boot(evidence)
     warmup = claim.settings.warmup_cycles
@@ -198,7 +204,8 @@ def take_look(paths: Sequence[Path], claim: Claim) -> Look:
     cycle_s = _cycle_s(evidence)
     free = next((s.free_bytes for s in reversed(evidence.samples) if s.free_bytes is not None), None)
     tolerance = claim.tolerance(cycle_s, free)
-    verdict = judge(evidence, claim.in_force(cycle_s))
+    declared = Declarations(claim.settings.capacity, symbolizer or NoSymbols()).of(evidence)
+    verdict = judge(evidence, claim.in_force(cycle_s), declared)
     bound, needed = verdict.upper_bound, None
     if tolerance and bound is not None and settled:
         needed = claim.cycles_needed(tolerance, seen_rate(bound, settled), settled)
