@@ -35,6 +35,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float | None = None
     largest_single_loss_bytes: int | None = None
     warmup_cycles: int | None = None
+    tolerate_bytes_per_hour: float | None = None
     capacity: tuple[Capacity, ...] | None = None
     largest_request_bytes: int | None = None
 
@@ -223,6 +224,7 @@ def _options(reading: ReadOptions, interpretation: Interpretation, settings: Jud
         "--confidence": settings.confidence,
         "--largest-single-loss": settings.largest_single_loss_bytes,
         "--warmup-cycles": settings.warmup_cycles,
+        "[judge] tolerate_bytes_per_hour": settings.tolerate_bytes_per_hour,
         "[judge] largest_request_bytes": settings.largest_request_bytes,
         "--wrapper": ", ".join(interpretation.wrappers) or None,
         "[judge] capacity": "; ".join(_told(each) for each in settings.capacity) or None,

@@ -258,7 +258,7 @@ def _growing_rate(entries: Sequence[_Entry], unit: DumpAxis) -> Rate | None:
 
 def _bound(judged: _Judged, entries: Sequence[_Entry], settings: JudgeSettings) -> float | None:
     found, window = judged.found, judged.window
-    if found.unit != "cycle" or window.width <= 0 or (found.listings < 3 and not found.exact):
+    if found.unit == "dump" or window.width <= 0 or (found.listings < 3 and not found.exact):
         return None
     seen = sum(entry.cohort.stop_high for entry in entries)
     watched = min((entry.cohort.watched for entry in entries), default=window.now)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special  # the quantiles of scipy.stats at a third of its import time
 
+from heaptrail.model.verdict import UpperBound
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from heaptrail.analysis.series import FloatArray
-    from heaptrail.model.verdict import UpperBound
+    from heaptrail.model.verdict import JudgeSettings
 
 _FIRST_LOOK_CYCLES = 24.0
 _LOOK_RATIO = 1.25
@@ -56,10 +58,20 @@ def rate_limits(amounts: Sequence[float] | FloatArray, width: float, alpha: floa
     return total / width * low, total / width, total / width * high
 
 
+def upper_bound(value: float, unit: str, settings: JudgeSettings) -> UpperBound:
+    """The claim, with all that it rests on; `unit` is `cycle` or `hour`."""
+    return UpperBound(
+        bytes_per_cycle=value if unit == "cycle" else None,
+        bytes_per_hour=value if unit == "hour" else None,
+        confidence=settings.confidence,
+        largest_single_loss_bytes=settings.largest_single_loss_bytes,
+    )
+
+
 def seen_rate(bound: UpperBound, cycles: float) -> float:
     """The part of a bound that the run shows: all of it but what so many cycles leave unseen."""
     alpha = spent_alpha(cycles, bound.confidence) / 2
-    return max(bound.bytes_per_cycle - unseen_loss(cycles, bound.largest_single_loss_bytes, alpha), 0.0)
+    return max(bound.value - unseen_loss(cycles, bound.largest_single_loss_bytes, alpha), 0.0)
 
 
 def cycles_needed(

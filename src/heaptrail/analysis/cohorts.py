@@ -18,6 +18,8 @@ from heaptrail.analysis.bounds import rate_limits
 from heaptrail.analysis.slowing import favours_slowing
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from heaptrail.analysis.series import FloatArray
     from heaptrail.analysis.sites import Histories, SiteHistory
 
@@ -32,6 +34,7 @@ _MIN_OLD_SHARE = 0.34
 _SLOWING_LOG_LIKELIHOOD = 0.7
 _SLOWING_UNDATED = 0.2  # births that are only known to lie between two listings are placed evenly, which hides it
 _GAP_BY_CHANCE = 0.005
+_GRAINS = 240
 _CLUSTER_GAP = 0.06  # of the window
 _YOUNG = 1 / 8
 _PROBABLY, _CLEARLY = 2.0, 2.6  # standard errors
@@ -52,6 +55,7 @@ class Window:
         now: The last listing's place on the same axis (`width` plus the young tail).
         settled: The declared warm-up.
         dated: Births are known to the cycle.
+        grain: What counts as one event: a cycle, or, where time takes its place, a 240th of the run.
     """
 
     pieces: tuple[tuple[int, float, float, float, float], ...]
@@ -61,6 +65,7 @@ class Window:
     now: float
     settled: float
     dated: bool
+    grain: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,8 @@ def window_of(found: Histories, warmup: float) -> Window:
     record: list[tuple[float, float]] = []
     counted: list[tuple[int, tuple[float, ...]]] = []
     offset = tail = 0.0
+    whole = sum(max(span.end - span.start, 0.0) for span in found.spans)
+    grain = max(whole / _GRAINS, 1e-9) if found.unit == "hour" else 1.0
     for index, span in enumerate(found.spans):
         begin = max(span.start, warmup)
         if span.end <= begin:
@@ -145,7 +152,7 @@ def window_of(found: Histories, warmup: float) -> Window:
         counted.append((skip, span.running[skip:]))
         offset += end - begin
         tail = span.end - end
-    return Window(tuple(pieces), tuple(record), tuple(counted), offset, offset + tail, warmup, found.exact)
+    return Window(tuple(pieces), tuple(record), tuple(counted), offset, offset + tail, warmup, found.exact, grain)
 
 
 def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
@@ -153,10 +160,10 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
     arrivals = _arrivals(site, window)
     births = arrivals.births
     watched, stop_high = _stop_high(site, window, arrivals.oldest_death, alpha)
-    places, first = np.unique(np.floor(births), return_index=True)
+    places, first = _events(births, window.grain)
     amounts = np.add.reduceat(arrivals.sizes, first) if len(first) else np.empty(0)
     begins, why_not = _conditions(places, arrivals, window)
-    kept = places >= math.floor(begins)
+    kept = places >= math.floor(begins / window.grain) * window.grain
     width = window.width - begins
     low, mean, high = rate_limits(amounts[kept], width, alpha)
     late = places >= window.width - width / 2
@@ -183,6 +190,12 @@ def cohort_of(site: SiteHistory, window: Window, alpha: float) -> Cohort:
     )
 
 
+def _events(births: FloatArray, grain: float) -> tuple[FloatArray, NDArray[np.int64]]:
+    """The different moments of births, to the grain, and where each is first in `births`."""
+    places, first = np.unique(np.floor(births / grain), return_index=True)
+    return places * grain, first
+
+
 def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
     none = np.empty(0)
     births, sizes, reached, ages = [none], [none], [none], [none]
@@ -197,7 +210,7 @@ def _arrivals(site: SiteHistory, window: Window) -> _Arrivals:
         births.append(mine.births[keep] - begin + offset)
         sizes.append(mine.sizes[keep])
         reached.append(listed - mine.births[keep])
-        ages.append(np.unique(np.floor(mine.births[(mine.births >= since) & (mine.births < end)])))
+        ages.append(_events(mine.births[(mine.births >= since) & (mine.births < end)], window.grain)[0])
         oldest_death = max(oldest_death, mine.oldest_death)
         borrowed = max(borrowed, mine.borrowed)
         if len(at) > 1:
@@ -235,7 +248,9 @@ def _conditions(places: FloatArray, arrivals: _Arrivals, window: Window) -> tupl
     if oldest_death > 0 and old < _MIN_OLD_SHARE * len(arrivals.births):
         return begins, "churn"
     bearable = _SLOWING_LOG_LIKELIHOOD if window.dated else _SLOWING_UNDATED
-    slows = favours_slowing(arrivals.ages, window.record, window.settled) > bearable
+    grain = window.grain
+    record = [(begin / grain, end / grain) for begin, end in window.record]
+    slows = favours_slowing(arrivals.ages / grain, record, window.settled / grain) > bearable
     return begins, "slowing" if slows else ""
 
 
@@ -311,11 +326,12 @@ def _stop_high(site: SiteHistory, window: Window, oldest_death: float, alpha: fl
     anything else, all of them are taken as lost instead, over the whole window.
     """
     watched, births, sizes = _shown(site, window, oldest_death)
-    if watched < _SHORTEST_PART:
+    shortest = _SHORTEST_PART * window.grain
+    if watched < shortest:
         watched, births, sizes = _shown(site, window, 0.0)
     worst = 0.0
     part = alpha / len(_RECENT_SHARES)
-    for width in (watched * share for share in _RECENT_SHARES if watched * share >= _SHORTEST_PART):
+    for width in (watched * share for share in _RECENT_SHARES if watched * share >= shortest):
         worst = max(worst, rate_limits(sizes[births >= watched - width], width, 2 * part)[2])
     return watched, worst
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MIN_POINTS_ALONE = 24  # of a series that has no listing beside it; fewer cannot tell a cache from a leak
 BUILT_IN_CYCLES = 3000.0
+BUILT_IN_HOURS = 30 * 24.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,10 @@ class HeapView:
         trend: The fall after the warm-up, None with too few points.
         after: Units of x after the warm-up, over all boots.
         alpha: The error probability of this look.
-        tolerance: Bytes per cycle that are tolerated.
+        looks: What looks are counted by: cycles, or points where time takes their place.
+        tolerance: Bytes per unit that are tolerated.
         allowed: The run went on past the declared warm-up for at least as long again.
-        bound: The greatest loss per cycle that the readings leave possible, None where cycles are unknown.
+        bound: The greatest loss per unit that the readings leave possible, None where neither cycles nor times tell.
         largest: What the largest free block does, None where it is not printed.
     """
 
@@ -42,6 +44,7 @@ class HeapView:
     trend: Trend | None
     after: float
     alpha: float
+    looks: float
     tolerance: float
     allowed: bool
     bound: float | None
@@ -80,21 +83,28 @@ def view_heap(series: HeapSeries, settings: JudgeSettings) -> HeapView:
     trend = _with_lasting(
         fit_trend(pieces, alpha, whole, settled), lasting_losses(pieces, whole, settled, series.swing, alpha)
     )
-    tolerance = settings.tolerate_bytes_per_cycle
-    if tolerance is None:
-        tolerance = max(series.idle_free, 0.0) / BUILT_IN_CYCLES
     bound = None
-    if trend is not None and series.unit == "cycle":
+    if trend is not None and series.unit != "reading":
         bound = max(trend.recent_high, 0.0) + unseen_loss(after, settings.largest_single_loss_bytes, alpha / 2)
     return HeapView(
         series=series,
         trend=trend,
         after=after,
         alpha=alpha,
-        tolerance=tolerance,
+        looks=look,
+        tolerance=_tolerance(series, settings),
         allowed=cycles_after_bound(series, settings) + 1 >= settings.warmup_cycles,  # cycles count from 0
         bound=bound,
         largest=largest_block(series.curves, pieces, alpha),
+    )
+
+
+def _tolerance(series: HeapSeries, settings: JudgeSettings) -> float:
+    """Bytes per unit: the user's, else what lets the heap outlive the built-in number of cycles or hours."""
+    in_hours = series.unit == "hour"
+    given = settings.tolerate_bytes_per_hour if in_hours else settings.tolerate_bytes_per_cycle
+    return (
+        given if given is not None else max(series.idle_free, 0.0) / (BUILT_IN_HOURS if in_hours else BUILT_IN_CYCLES)
     )
 
 

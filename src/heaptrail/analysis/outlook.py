@@ -82,7 +82,7 @@ def exhaustion(
     left = max(view.series.idle_free, 0.0)
     worst = loss.high
     if loss.unit == "cycle":
-        worst = max(worst, bound.bytes_per_cycle if bound is not None else 0.0)
+        worst = max(worst, bound.value if bound is not None else 0.0)
         even = blocks is not None and blocks.growing is not None and blocks.growing.steady
         if blocks is not None and blocks.bound is not None and not even:
             worst = max(worst, blocks.bound)

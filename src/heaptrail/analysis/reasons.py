@@ -112,24 +112,26 @@ def no_leak(bound: UpperBound, cycles: float, tolerance: float, *, traced: bool)
     """The sentence that may be quoted, with all that it assumes."""
     scope = " in what the tracer sees" if traced else ""
     return (
-        f"The loss{scope} is below {format_rate(bound.bytes_per_cycle)} bytes per cycle with "
+        f"The loss{scope} is below {format_rate(bound.value)} bytes per {bound.unit} with "
         f"{percent(bound.confidence)} confidence, for leaks whose single loss is at most "
-        f"{format_bytes(bound.largest_single_loss_bytes)}, over {cycles:,.0f} cycles of this workload; tolerated are "
-        f"{format_rate(tolerance)}."
+        f"{format_bytes(bound.largest_single_loss_bytes)}, over {_length(cycles, bound.unit)} of this workload; "
+        f"tolerated are {format_rate(tolerance)}."
     )
 
 
 def not_low_enough(bound: UpperBound, tolerance: float, needed: int | None, cycles: float) -> str:
     """Why the bound does not settle it, and how many more cycles would."""
     text = (
-        f"Too few cycles: the loss may be up to {format_rate(bound.bytes_per_cycle)} bytes per cycle "
+        f"Too few {bound.unit}s: the loss may be up to {format_rate(bound.value)} bytes per {bound.unit} "
         f"({percent(bound.confidence)} confidence, single losses up to "
         f"{format_bytes(bound.largest_single_loss_bytes)}), and {format_rate(tolerance)} are tolerated"
     )
     if needed is None:
-        return f"{text}; more cycles alone would not settle it. Raise the tolerance, or add dumps of live blocks."
+        return (
+            f"{text}; more {bound.unit}s alone would not settle it. Raise the tolerance, or add dumps of live blocks."
+        )
     more = max(round(needed - cycles), 1)
-    return f"{text}; about {plural(more, 'more cycle')} would settle it."
+    return f"{text}; about {plural(more, f'more {bound.unit}')} would settle it."
 
 
 def inside_warmup(settings: JudgeSettings, last: float) -> str:
@@ -147,7 +149,7 @@ def no_cycles(series: HeapSeries) -> str:
     base = "The log does not tell the workload's cycles; give --cycle-mark with the line that ends one"
     if series.unit == "reading":
         return f"{base} (nor does it tell the time), so that no rate and no bound can be computed."
-    return f"{base}: without them a warm-up declared in cycles cannot be left out, and no bound per cycle is possible."
+    return f"{base}: without them a warm-up declared in cycles cannot be left out, and all is counted per hour."
 
 
 def fragmentation(view: HeapView) -> str:

@@ -9,12 +9,15 @@ docs/reading-a-verdict.md explains the words and gives the measured error rates.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from msgspec.structs import replace
+
 from heaptrail.analysis import reasons
 from heaptrail.analysis.blocks import GROWING, view_blocks
-from heaptrail.analysis.bounds import cycles_needed, seen_rate
+from heaptrail.analysis.bounds import cycles_needed, seen_rate, upper_bound
 from heaptrail.analysis.heaps import MIN_POINTS_ALONE, HeapView, view_heap
 from heaptrail.analysis.outlook import Loss, exhaustion, loss_of, per_hour
 from heaptrail.analysis.reconcile import books_of
@@ -115,7 +118,7 @@ def _on_heap(
         return _by_series(view, blocks, settings, sites_elsewhere=sites_elsewhere)
     bound, traced, cycles = _bound(view, blocks, settings)
     falling = view.trend is not None and view.trend.falling and not _only_fills(view, blocks)
-    if bound is not None and not falling and bound.bytes_per_cycle < view.tolerance:
+    if bound is not None and not falling and bound.value < view.tolerance:
         text = reasons.no_leak(bound, cycles, view.tolerance, traced=traced)
         return _Outcome("no_leak", (text,), bound=bound)
     lines = _why(view, blocks, bound, cycles, settings)
@@ -163,16 +166,16 @@ def _by_sites(view: HeapView, blocks: BlockView, evidence: Evidence, settings: J
 
 def _tolerated(outcome: _Outcome, view: HeapView, settings: JudgeSettings) -> _Outcome:
     """A loss that the user tolerates by name is no leak; the built-in tolerance excuses nothing that is proven."""
-    allowed = settings.tolerate_bytes_per_cycle
-    loss = outcome.loss
-    if allowed is None or loss is None or view.series.unit != "cycle" or loss.high >= allowed:
+    unit, loss = view.series.unit, outcome.loss
+    allowed = settings.tolerate_bytes_per_hour if unit == "hour" else settings.tolerate_bytes_per_cycle
+    if allowed is None or loss is None or unit == "reading" or loss.unit != unit or loss.high >= allowed:
         return outcome
     text = (
-        f"Memory is lost, at most {format_rate(loss.high)} bytes per cycle, which is below the tolerated "
+        f"Memory is lost, at most {format_rate(loss.high)} bytes per {unit}, which is below the tolerated "
         f"{format_rate(allowed)}."
     )
     bound = outcome.bound
-    word: VerdictWord = "no_leak" if bound is not None and bound.bytes_per_cycle < allowed else "inconclusive"
+    word: VerdictWord = "no_leak" if bound is not None and bound.value < allowed else "inconclusive"
     return _Outcome(word, (text, *outcome.reasons), loss, bound, outcome.books)
 
 
@@ -195,17 +198,12 @@ def _bound(view: HeapView, blocks: BlockView | None, settings: JudgeSettings) ->
     if view.bound is not None:
         candidates.append((view.bound, False, view.after))
     no_fall = view.trend is None or not view.trend.falling or _only_fills(view, blocks)
-    if blocks is not None and blocks.bound is not None and no_fall:
+    if blocks is not None and blocks.bound is not None and no_fall and blocks.found.unit == view.series.unit:
         candidates.append((blocks.bound, True, blocks.window.now))
     if not candidates:
         return None, False, view.after
     value, traced, cycles = min(candidates)
-    bound = UpperBound(
-        bytes_per_cycle=value,
-        confidence=settings.confidence,
-        largest_single_loss_bytes=settings.largest_single_loss_bytes,
-    )
-    return bound, traced, cycles
+    return upper_bound(value, view.series.unit, settings), traced, cycles
 
 
 def _why(
@@ -224,16 +222,19 @@ def _why(
         lines += _about_trend(view, blocks)
     if blocks is not None:
         lines += _about_sites(blocks)
-    if bound is not None and trend is not None and not trend.falling and series.unit == "cycle":
-        lines.append(_not_low_enough(bound, view.tolerance, cycles))
+    if bound is not None and trend is not None and not trend.falling:
+        looks = max(cycles, 1.0) if series.unit == "cycle" else view.looks
+        lines.append(_not_low_enough(bound, view.tolerance, cycles, looks))
     return lines
 
 
-def _not_low_enough(bound: UpperBound, tolerance: float, cycles: float) -> str:
-    cycles = max(cycles, 1.0)
-    seen = seen_rate(bound, cycles)
-    needed = cycles_needed(tolerance, bound.largest_single_loss_bytes, bound.confidence, seen, cycles)
-    return reasons.not_low_enough(bound, tolerance, needed, cycles)
+def _not_low_enough(bound: UpperBound, tolerance: float, length: float, looks: float) -> str:
+    """What the bound lacks; `looks` is the run's length in what looks are counted by, `length` in the bound's unit."""
+    unit = max(length, 1e-9) / max(looks, 1.0)
+    scaled = replace(bound, bytes_per_cycle=bound.value * unit)
+    seen = seen_rate(scaled, looks)
+    needed = cycles_needed(tolerance * unit, bound.largest_single_loss_bytes, bound.confidence, seen, looks)
+    return reasons.not_low_enough(bound, tolerance, None if needed is None else math.ceil(needed * unit), length)
 
 
 def _about_trend(view: HeapView, blocks: BlockView | None) -> list[str]:
@@ -298,18 +299,16 @@ def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Out
         return _Outcome("leak", tuple(lines), loss)
     bound = None
     if blocks.bound is not None:
-        bound = UpperBound(
-            bytes_per_cycle=blocks.bound,
-            confidence=settings.confidence,
-            largest_single_loss_bytes=settings.largest_single_loss_bytes,
-        )
-    tolerance = settings.tolerate_bytes_per_cycle
-    if bound is not None and tolerance is not None and bound.bytes_per_cycle < tolerance:
+        bound = upper_bound(blocks.bound, blocks.found.unit, settings)
+    in_hours = blocks.found.unit == "hour"
+    tolerance = settings.tolerate_bytes_per_hour if in_hours else settings.tolerate_bytes_per_cycle
+    if bound is not None and tolerance is not None and bound.value < tolerance:
         text = reasons.no_leak(bound, blocks.window.now, tolerance, traced=True)
         return _Outcome("no_leak", (text,), bound=bound)
     lines = ["No reading of free memory was found: the loss of the heap as a whole is unknown.", *_about_sites(blocks)]
     if bound is not None and tolerance is not None:
-        lines.append(_not_low_enough(bound, tolerance, blocks.window.now))
+        looks = float(blocks.found.listings) if in_hours else blocks.window.now
+        lines.append(_not_low_enough(bound, tolerance, blocks.window.now, looks))
     return _Outcome("inconclusive", tuple(lines), bound=bound)
 
 

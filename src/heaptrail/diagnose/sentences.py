@@ -29,7 +29,7 @@ def headline(verdict: Verdict, findings: Sequence[Finding], evidence: Evidence) 
         if bound is None:
             return "No leak."
         return (
-            f"No leak: the loss is below {format_rate(bound.bytes_per_cycle)} B per cycle with "
+            f"No leak: the loss is below {format_rate(bound.value)} B per {bound.unit} with "
             f"{format_share(bound.confidence)} confidence, for leaks whose single loss is at most "
             f"{bound.largest_single_loss_bytes:,} B."
         )

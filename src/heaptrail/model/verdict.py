@@ -38,6 +38,7 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True):
             this assumption and always states it.
         warmup_cycles: Cycles at the start of each boot in which caches may still be filling; growth within them proves
             nothing, nor does growth before the run has lasted twice as long.
+        tolerate_bytes_per_hour: The same where the log tells no cycles; None stands for a heap that outlives 30 days.
         capacity: Sites that are declared to be bounded.
         largest_request_bytes: The request whose first failure is foretold from the largest free block; None takes the
             largest block that is seen to be live.
@@ -47,6 +48,7 @@ class JudgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 0.99
     largest_single_loss_bytes: int = 256
     warmup_cycles: int = 0
+    tolerate_bytes_per_hour: float | None = None
     capacity: tuple[Capacity, ...] = ()
     largest_request_bytes: int | None = None
 
@@ -60,11 +62,26 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpperBound(msgspec.Struct, frozen=True, kw_only=True):
-    """The loss is below `bytes_per_cycle` with this confidence, for single losses of at most the size stated."""
+    """The loss is below this with this confidence, for single losses of at most the size stated.
 
-    bytes_per_cycle: float
+    It is `bytes_per_cycle`, or, where the log tells no cycles but the time, `bytes_per_hour`; the other one is None.
+    """
+
+    bytes_per_cycle: float | None
     confidence: float
     largest_single_loss_bytes: int
+    bytes_per_hour: float | None = None
+
+    @property
+    def unit(self) -> Literal["cycle", "hour"]:
+        """What the bound is counted in."""
+        return "hour" if self.bytes_per_cycle is None else "cycle"
+
+    @property
+    def value(self) -> float:
+        """Bytes per that unit."""
+        known = self.bytes_per_hour if self.bytes_per_cycle is None else self.bytes_per_cycle
+        return float("inf") if known is None else known
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):

@@ -176,7 +176,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
             if rate.low is not None and rate.high is not None:
                 text += f" ({format_rate(rate.low)} to {format_rate(rate.high)})"
         else:
-            known = f"the loss is below {format_rate(bound.bytes_per_cycle)} B per cycle" if bound else "no bound yet"
+            known = f"the loss is below {format_rate(bound.value)} B per {bound.unit}" if bound else "no bound yet"
             text += f"{verdict.verdict.replace('_', ' ')}, {known}"
         if self.state != "open":
             return f"{text}; the claim is {self.state}"
@@ -274,7 +274,7 @@ def claim_sentence(report: Report, claim: Claim, *, tolerance: float | None) -> 
     bound, rate = report.upper_bound, report.rate_bytes_per_cycle
     cycles = _settled_cycles(report, claim.settings.warmup_cycles)
     if report.verdict == "no_leak" and bound is not None:
-        shown = format_rate(bound.bytes_per_cycle) + " bytes per cycle"
+        shown = f"{format_rate(bound.value)} bytes per {bound.unit}"
         if claim.bytes_per_unit is not None:
             shown = f"{_limit(claim.bytes_per_unit)} bytes per {claim.unit}"
         scope = " in what the tracer sees" if any("in what the tracer sees" in line for line in report.reasons) else ""
@@ -294,7 +294,7 @@ def claim_sentence(report: Report, claim: Claim, *, tolerance: float | None) -> 
         if claim.bytes_per_unit is not None and below:
             return "open", f"A leak, but not shown to be above {claim.text}: {lost}, over {plural(cycles, 'cycle')}."
         return "refuted", f"Refuted: {lost}, over {plural(cycles, 'cycle')} of this workload."
-    may = "" if bound is None else f"; the loss may be up to {format_bytes(bound.bytes_per_cycle)} per cycle"
+    may = "" if bound is None else f"; the loss may be up to {format_bytes(bound.value)} per {bound.unit}"
     return "open", f"Neither proven nor refuted over {plural(cycles, 'cycle')} of this workload{may}."
 
 

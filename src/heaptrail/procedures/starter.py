@@ -68,6 +68,8 @@ cycle_timeout_s = 600.0
 [judge]
 # A loss below this many bytes a round is none. Left out: a heap that outlives 3,000 rounds is good enough.
 # tolerate_bytes_per_cycle = 16
+# The same where a log tells no rounds but the time. Left out: a heap that outlives 30 days is good enough.
+# tolerate_bytes_per_hour = 100
 confidence = 0.99
 # The largest block that one rare event may lose; every claim of no leak is only as good as this.
 largest_single_loss_bytes = 256

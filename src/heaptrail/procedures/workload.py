@@ -141,6 +141,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`[judge]`: the terms of the verdict; see `heaptrail.model.verdict.JudgeSettings`, whose defaults hold."""
 
     tolerate_bytes_per_cycle: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    tolerate_bytes_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = JudgeSettings().confidence
     largest_single_loss_bytes: Annotated[int, msgspec.Meta(ge=1)] = JudgeSettings().largest_single_loss_bytes
     capacity: tuple[Capacity, ...] = ()
@@ -195,6 +196,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The terms of the verdict, the warm-up included."""
         return JudgeSettings(
             tolerate_bytes_per_cycle=self.judge.tolerate_bytes_per_cycle,
+            tolerate_bytes_per_hour=self.judge.tolerate_bytes_per_hour,
             confidence=self.judge.confidence,
             largest_single_loss_bytes=self.judge.largest_single_loss_bytes,
             warmup_cycles=self.workload.warmup_cycles,

@@ -96,7 +96,7 @@ def _key_figures(report: Report) -> list[tuple[str, str, str]]:
         bound = report.upper_bound
         largest = wording.bytes_text(bound.largest_single_loss_bytes)
         terms = f"{wording.share_text(bound.confidence)} confidence, single losses of at most {largest}"
-        figures.append(("Upper bound per cycle", wording.bytes_text(bound.bytes_per_cycle), terms))
+        figures.append((f"Upper bound per {bound.unit}", wording.bytes_text(bound.value), terms))
     if report.books is not None:
         books = report.books
         of = f"{wording.bytes_text(books.explained_bytes)} of {wording.bytes_text(books.lost_bytes)}"

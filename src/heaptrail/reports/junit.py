@@ -17,7 +17,7 @@ from heaptrail.units import format_rate
 
 if TYPE_CHECKING:
     from heaptrail.model.report import Finding, Report
-    from heaptrail.model.verdict import Interval
+    from heaptrail.model.verdict import Interval, UpperBound
 
 SUITE: Final = "heaptrail"
 _FAILING: Final = ("leak", "held_until_teardown")
@@ -76,13 +76,18 @@ def _trouble(case: ET.Element, tag: str, kind: str, message: str, lines: tuple[s
     trouble.text = plain_lines("\n".join(printable(line) for line in lines))
 
 
+def _limit(bound: UpperBound | None, unit: str) -> str | None:
+    return format_rate(bound.value) if bound is not None and bound.unit == unit else None
+
+
 def _facts(report: Report) -> list[tuple[str, str]]:
     bound = report.upper_bound
     facts = {
         "verdict": report.verdict,
         "rate_bytes_per_cycle": _rate(report.rate_bytes_per_cycle),
         "rate_bytes_per_hour": _rate(report.rate_bytes_per_hour),
-        "upper_bound_bytes_per_cycle": None if bound is None else format_rate(bound.bytes_per_cycle),
+        "upper_bound_bytes_per_cycle": _limit(bound, "cycle"),
+        "upper_bound_bytes_per_hour": _limit(bound, "hour"),
         "confidence": None if bound is None else f"{bound.confidence:g}",
         "largest_single_loss_bytes": None if bound is None else str(bound.largest_single_loss_bytes),
         "cycles": None if report.cycles is None else str(report.cycles),

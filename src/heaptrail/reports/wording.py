@@ -118,7 +118,7 @@ def exhaustion_cycles(report: Report) -> tuple[str, str]:
 def upper_bound_text(bound: UpperBound) -> str:
     """The claim behind `no_leak`, with the assumption that it rests on."""
     return (
-        f"below {_rate(bound.bytes_per_cycle)} B per cycle with {share_text(bound.confidence)} confidence, "
+        f"below {_rate(bound.value)} B per {bound.unit} with {share_text(bound.confidence)} confidence, "
         f"for single losses of at most {bytes_text(bound.largest_single_loss_bytes)}"
     )
 

@@ -153,6 +153,42 @@ def test_time_takes_the_place_of_cycles() -> None:
     assert verdict.rate_bytes_per_hour.estimate == pytest.approx(3600, rel=0.02)
 
 
+def night(hours: int, per_hour: float = 0.0) -> Evidence:
+    """A reading a minute, no cycle marks, some noise."""
+    return Evidence(
+        samples=tuple(
+            HeapSample(line=1, t_s=60.0 * k, free_bytes=round(400_000 - per_hour * k / 60 - 40 * (k * 7 % 5)))
+            for k in range(60 * hours)
+        )
+    )
+
+
+def test_without_cycles_a_long_night_is_proven_to_lose_less_per_hour() -> None:
+    verdict = judge(night(24), JudgeSettings())
+    assert verdict.verdict == "no_leak"
+    bound = verdict.upper_bound
+    assert bound is not None
+    assert bound.bytes_per_cycle is None
+    # the rule of three, over seven eighths of 22 hours after the first readings: ln(2 x 156 / 0.01) x 256 / 19.3
+    assert 100 < (bound.bytes_per_hour or 0) < 200
+    assert "bytes per hour with 99 % confidence" in verdict.reasons[0]
+    assert " hours of this workload; tolerated are 556" in verdict.reasons[0], "400,000 B over 30 days"
+
+
+def test_without_cycles_a_short_run_says_how_many_more_hours_would_do() -> None:
+    verdict = judge(night(2), JudgeSettings(tolerate_bytes_per_hour=100))
+    assert verdict.verdict == "inconclusive"
+    (reason,) = [reason for reason in verdict.reasons if "Too few hours" in reason]
+    hours = int(reason.split("about ")[1].split()[0])
+    later = judge(night(2 + hours + 3), JudgeSettings(tolerate_bytes_per_hour=100))
+    assert later.verdict == "no_leak"
+
+
+def test_without_cycles_a_loss_below_what_is_tolerated_an_hour_is_none() -> None:
+    assert judge(night(24, per_hour=300), JudgeSettings()).verdict == "leak"
+    assert judge(night(24, per_hour=300), JudgeSettings(tolerate_bytes_per_hour=900)).verdict == "no_leak"
+
+
 def test_a_warmup_in_cycles_without_cycles_is_said_to_be_left_out() -> None:
     samples = tuple(HeapSample(line=i, t_s=10.0 * i, free_bytes=500_000 - 10 * i) for i in range(1000))
     verdict = judge(Evidence(samples=samples), JudgeSettings(warmup_cycles=20))
