@@ -19,6 +19,7 @@ _CODE_SECTIONS_SAMPLED = 16
 _CODE_MAY_DIFFER = 0.02
 """Share of code bytes that breakpoints and patched literals may have changed."""
 _BUILD_ID_SHOWN = 12
+_NT_GNU_BUILD_ID = 3
 
 
 def mismatches(image: Image, firmware: Firmware, *, allowed: bool) -> list[str]:
@@ -42,7 +43,8 @@ def _build_id(memory: Memory, firmware: Firmware) -> str | None:
     ours = firmware.image.build_id
     for first, end in firmware.notes:
         there = memory.read(first, end - first)
-        if ours is None or there is None or there[12:16] != b"GNU\0":
+        # Other notes of the linker have the same name: its type tells the build id.
+        if ours is None or there is None or there[12:16] != b"GNU\0" or set(there[8:12]) != {0, _NT_GNU_BUILD_ID}:
             continue
         theirs = there[16 : 16 + len(ours) // 2].hex()
         if theirs != ours:

@@ -67,7 +67,7 @@ def why(found: Survey, firmware: Firmware, address: int) -> list[str]:
         f"{format_address(block.address)}: block of {format_bytes(block.size_bytes)} "
         f"(0x{block.size_bytes:x}, header included), {STATE_WORDS[state]}"
     )
-    lines = [head, f"  holds {preview(found, index)}"]
+    lines = [head, f"  holds {preview(found, index)}", *_origin_lines(found, index)]
     if state == UNREACHABLE:
         lines.append("  no register, no writable variable, no live stack and no block in use points into it")
         return lines
@@ -82,6 +82,16 @@ def why(found: Survey, firmware: Firmware, address: int) -> list[str]:
         lines.append(f"  <- {place_words(found, firmware, path[-1])}")
     if state == MASKED:
         lines.append("  the last step is in a stack whose live part is unknown: it may be a dead frame")
+    return lines
+
+
+def _origin_lines(found: Survey, index: int) -> list[str]:
+    """Who allocated the block, where that is on record."""
+    origin = found.origins[index]
+    lines = [f"  allocated by {origin.task}"] if origin.task is not None else []
+    if origin.frames:
+        shown = " ".join(format_address(pc) for pc in origin.frames)
+        lines.append(f"  return addresses {shown}")
     return lines
 
 
@@ -114,6 +124,8 @@ def listing(found: Survey, firmware: Firmware, states: tuple[int, ...]) -> list[
             continue
         total += block.size_bytes
         holder = held_by(found, firmware, index) or preview(found, index)
+        task = found.origins[index].task
+        holder += f"  by {task}" if task is not None else ""
         rows.append(f"{format_address(block.address)}  {block.size_bytes:>10,}  {STATE_WORDS[state]:<15}  {holder}")
     rows.append(f"{plural(len(rows), 'block')}, {format_bytes(total)}")
     return rows

@@ -200,7 +200,10 @@ def test_another_builds_id_in_the_image_is_refused(target: Target) -> None:
     note = struct.pack("<III", 4, 20, 3) + b"GNU\0" + bytes(range(20))
     firmware, memory = target.firmware, target.image.memory
     firmware.image.build_id = "ff" * 20
-    firmware.notes = [(0x0800_4000, 0x0800_4000 + len(note))]
+    other = struct.pack("<III", 4, 20, 5) + b"GNU\0" + bytes(20)  # what the linker says of the program's properties
+    first = 0x0800_4000 + len(other)
+    firmware.notes = [(0x0800_4000, first), (first, first + len(note))]
+    note = other + note
     with_note = type(memory)(
         [*memory.pieces, memory.pieces[0]._replace(address=0x0800_4000, data=memoryview(note))], order="<", word_bytes=4
     )

@@ -126,6 +126,23 @@ def test_each_broken_header_says_what_was_expected(
     assert any(expected in text for text in texts), texts
 
 
+def test_a_block_marked_allocated_whose_link_is_not_yet_null_is_allocated(
+    make_board: MakeBoard, make_heap: MakeHeap
+) -> None:
+    """The kernel marks the block first: stopped in between, its link still leads to the next free block."""
+    board = make_board()
+    heap = make_heap(board, 0x400)
+    taken, _, free = heap.alloc(24), heap.alloc(24), heap.alloc(24)
+    heap.free(free)
+    heap.finish()
+    board.poke(taken - heap.header, free - heap.header)
+
+    found = walk(board)
+
+    assert found.corrupt == ()
+    assert found.live[0].address == taken
+
+
 def test_a_lost_canary_is_named(make_board: MakeBoard, make_heap: MakeHeap) -> None:
     board = make_board()
     heap = make_heap(board, 0x400, canary=0x5EED_BEE7)

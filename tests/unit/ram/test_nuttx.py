@@ -10,6 +10,7 @@ from heaptrail.errors import EvidenceError
 from heaptrail.ram.heaps.nuttx import NuttxHeap
 from heaptrail.ram.kernels.nuttx import NuttxKernel
 from heaptrail.ram.memory import Registers
+from heaptrail.ram.places import listing, why
 from heaptrail.ram.reach import REACHABLE, UNREACHABLE
 from heaptrail.ram.survey import Question, survey
 
@@ -179,9 +180,11 @@ def test_who_allocated_a_chunk_is_read_where_the_heap_keeps_it(make_program: Mak
     program.poke(at + heap.node.members["backtrace"][0], 0x401010, 0x401020, 0)
 
     (found,) = walk(program).live
+    seen = survey(program.image(), program.firmware, Question())
 
     assert found.owner == 7
     assert found.frames == (0x401010, 0x401020)
+    assert why(seen, program.firmware, block)[2] == "  return addresses 0x00401010 0x00401020"
 
 
 def test_an_overwritten_chunk_is_named_and_the_walk_goes_on_from_the_free_list(make_program: MakeProgram) -> None:
@@ -297,6 +300,7 @@ def test_tasks_and_the_live_part_of_their_stacks(make_program: MakeProgram, regi
     found = survey(image, program.firmware, Question())
     states = {block.address: state for block, state in zip(found.heap.live, found.reach.states, strict=True)}
 
+    assert listing(found, program.firmware, (UNREACHABLE,))[-1].startswith("1 block")
     assert [(item.name, item.number, item.state) for item in found.tasks] == [
         ("idle", 0, "running"),
         ("player", 3, "waiting"),

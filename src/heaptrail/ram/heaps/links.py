@@ -120,7 +120,8 @@ class LinkWalker:
                 f"{format_address(end)}"
             )
         plain = link ^ self._canary
-        if allocated and self._flagged and plain != 0:
+        # Stopped within malloc, a block may be marked while its link still leads to the next free one.
+        if allocated and self._flagged and plain not in (0, end) and plain not in self._free_blocks:
             return (
                 f"{where} is marked allocated and links to {format_address(plain)}; an allocated block's link is null"
                 + (" (XOR-ed with the heap's canary)" if self._canary else "")
