@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from heaptrail.reports import wording
 from heaptrail.reports.protobuf import Message
-from heaptrail.reports.untrusted import printable
+from heaptrail.reports.untrusted import NAME_CHARACTERS, printable
 from heaptrail.units import format_address
 
 if TYPE_CHECKING:
@@ -153,15 +153,16 @@ class _Profile:
 
 def _frames_to_drop(report: Report) -> str:
     """A regular expression (RE2's syntax, matched as a whole) of the functions that never name a site; may be empty."""
-    frames = {frame for finding in report.findings for site in finding.sites for frame in site.frames if frame.function}
-    named = {_compared(frame) for frame in frames if not frame.wrapper}
-    wrappers = sorted({_compared(frame) for frame in frames if frame.wrapper} - named)
+    sites = (site for finding in report.findings for site in finding.sites)
+    names = {(frame.function, frame.wrapper) for site in sites for frame in site.frames if frame.function}
+    named = {_compared(name) for name, wrapper in names if not wrapper}
+    wrappers = sorted({_compared(name) for name, wrapper in names if wrapper} - named)
     return "|".join(re.escape(name) for name in wrappers[:_WRAPPERS_NAMED])
 
 
-def _compared(frame: Frame) -> str:
+def _compared(function: str) -> str:
     """The function as pprof compares it: without the arguments of a C++ function and those of its templates."""
-    name = wording.frame_label(frame)
+    name = printable(function, NAME_CHARACTERS)
     short, removed = name.partition("(")[0], 1
     while removed:
         short, removed = _TEMPLATE_ARGUMENTS.subn("", short)
