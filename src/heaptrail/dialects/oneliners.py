@@ -51,7 +51,7 @@ _VALUE = (
     rf"(?:\(\))?\s*(?:\((?P<kind2>{_KIND})\)\s*)?(?:[:=]|(?<=\s)(?P<is>is)\s)\s*(?P<value>\d{{1,10}})(?![\d_a-z]|[.,]\d)"
     r"(?!\s*(?:[km]i?b?(?:ytes?)?\b|kilo|mega|words?\b|%|/s|->|=>|→|to\s))"
 )
-_LOW_WORD = r"(?:min(?:imum)?[ _.]?(?:ever[ _]?)?)"
+_LOW_WORD = r"(?:min(?:imum)?[ _.]{0,2}(?:ever[ _]?)?)"
 _FIGURE = re.compile(
     rf"(?<![a-z])(?P<prefix>(?:current|curr|total|remaining|available)[ _]|(?:esp[_.])?get_?|{_KIND}[ _])?"
     rf"(?P<low>{_LOW_WORD})?(?:free[ _]?(?:(?P<kind1>{_KIND})[ _]?)?"

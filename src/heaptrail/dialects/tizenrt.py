@@ -60,6 +60,8 @@ _FUNCTION = re.compile(r"^\s*[a-z]+_\w+: ?")
 """The debug macros print the name of the function in front of each line."""
 _AT_FAILURE = re.compile(r"- (largest|total) free size\s*:\s*(\d{1,12})\s*$")
 _FAILED = re.compile(r"\bAllocation failed from (\w+) heap")
+_NOBODY = "dead"
+"""The owner of the nodes that mark a region's ends (mm_addregion): no address."""
 _IN_INTERRUPT = 32767
 _LISTING_LINES = 400
 _MISSES = 12
@@ -265,7 +267,7 @@ class TizenRt:
             size_kind="block",
             task="INT Context" if pid == _IN_INTERRUPT else None,
             task_id=None if pid == _IN_INTERRUPT else pid,
-            frames=return_frames(f"0x{match['owner']}", self._limits),
+            frames=() if match["owner"].lower() == _NOBODY else return_frames(f"0x{match['owner']}", self._limits),
         )
 
     def _close_listing(self, *, ended: bool = False) -> list[AnyObservation]:

@@ -87,3 +87,9 @@ def test_a_summary_without_a_line_is_left_out() -> None:
 
 def test_owners_of_loadable_apps_are_said_to_need_rebasing() -> None:
     assert whats(read("[app1] Text Addr : 0x2600000, Text Size : 180224")) == ["relocated_text"]
+
+
+def test_the_node_that_marks_a_regions_end_is_nobodys() -> None:
+    found = read(REGION, NODES, "0x2020000 |       16 |   A    | 0x    dead |  17   |", ROWS[1])
+
+    assert [[frame.pc for frame in each.frames] for each in found if isinstance(each, Block)] == [[], [0xE00A4D1]]

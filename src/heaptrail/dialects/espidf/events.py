@@ -30,6 +30,9 @@ _HOOK_ALLOC = re.compile(
     rf"(?:\balloc|\bALLOC|\bAlloc): {HEX}[,:]?\s+(?:allocated\s+|size\s*[=:]?\s*)(\d{{1,10}})(?![\w.])"
 )
 _HOOK_FREE = re.compile(rf"(?:\bfreed?|\bFREE|\bFree): {HEX}(?:\s+freed)?\s*$")
+_LOGGED_ALLOC = re.compile(rf"^\s*{HEX} allocated (\d{{1,10}}) bytes\s*$")
+_LOGGED_FREE = re.compile(rf"^\s*{HEX} freed\s*$")
+"""The same behind `W (1234) alloc: `, which is the log's tag and is gone."""
 _BACKTRACE = re.compile(r"(?i)\bbacktrace:\s*(0x[0-9a-f].*)$")
 _PC_SP = re.compile(r"0[xX]([0-9a-fA-F]{8}):0[xX][0-9a-fA-F]{8}(?![0-9a-fA-F])")
 _BACKTRACE_LINES = 4
@@ -82,7 +85,7 @@ class Hooks:
                 self._event = msgspec.structs.replace(self._event, frames=frames)
                 return self.close()
         found: list[AnyObservation] = []
-        match = _HOOK_ALLOC.search(line.text)
+        match = _HOOK_ALLOC.search(line.text) or _LOGGED_ALLOC.match(line.text)
         if match is not None:
             if line.system != "espidf" and not _in_esp_memory(int(match[1], 16)):
                 return None
@@ -91,7 +94,7 @@ class Hooks:
             size = int(match[2])
             self._event = Event(op="alloc", address=int(match[1], 16), size_bytes=size, **place(line, "espidf"))
         else:
-            match = _HOOK_FREE.search(line.text) if self._seen else None
+            match = (_HOOK_FREE.search(line.text) or _LOGGED_FREE.match(line.text)) if self._seen else None
             if match is None:
                 return None
             found += self.close()
