@@ -23,6 +23,7 @@ _KINDS = ("internal", "psram", "spiram", "dma", "dram", "iram", "8bit")
 _KIND = f"(?:{'|'.join(_KINDS)})"
 TRIGGERS = (
     b" bytes free",
+    b"/s, free ",
     b"ree heap",
     b"ree Heap",
     b"REE HEAP",
@@ -75,6 +76,8 @@ _OTHER_MOMENT = re.compile(
 _OF_TOTAL = re.compile(
     r"\bHeap: (\d{1,10})/(\d{1,10}) bytes free\b(?:.*?\bmin (\d{1,10})\b)?(?:.*?\blargest block (\d{1,10})\b)?"
 )
+_BEHIND = re.compile(r"\b[Hh]eap: (\d{1,10}) bytes free\b|\bTime \d{1,10}, idle -?\d{1,9}/s, free (\d{1,10}),")
+"""`ChibiOS heap: 248 bytes free`; OpenBeken's line of every second."""
 _BARE = re.compile(r"\W*$")
 _BARE_END = re.compile(
     r"(?:[\W\d]{1,24}(?:bytes?|b|min(?:imum)?|max(?:imum)?|largest|free|heap|block|size|total|is)\b){0,9}[\W\d]{0,24}$"
@@ -187,7 +190,9 @@ class OneLiners:
         """Meshtastic's `Heap: FREE/TOTAL bytes free (…), min N, largest block N`."""
         match = _OF_TOTAL.search(line.text)
         if match is None:
-            return []
+            match = _BEHIND.search(line.text)
+            free_bytes = None if match is None else int(match[1] or match[2])
+            return [] if free_bytes is None else [HeapSample(free_bytes=free_bytes, **place(line, self._dialect))]
         free, total, low, largest = (None if digits is None else int(digits) for digits in match.groups())
         return [
             HeapSample(
