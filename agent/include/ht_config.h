@@ -201,7 +201,7 @@
 #error "HT_NAME_BYTES must be 4..64: set it to your RTOS's longest task name plus one"
 #endif
 #if HT_FILTERS < 1 || HT_FILTERS > 32
-#error "HT_FILTERS must be 1..32"
+#error "HT_FILTERS must be 1..32: set it to the most names that `memleak 1` is to take, 8 is usual"
 #endif
 #if HT_CHECK_DOUBLE_FREE && (HT_FREED < 8 || HT_FREED > 65536 || (HT_FREED & (HT_FREED - 1)) != 0)
 #error "HT_FREED must be a power of two, 8..65536 - or switch the check off with HT_CHECK_DOUBLE_FREE=0"

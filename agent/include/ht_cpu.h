@@ -51,6 +51,6 @@ static inline uintptr_t ht_cpu_main_stack_end(void)
 }
 
 #else
-#error "ht_cpu.h knows RISC-V (machine mode) and Cortex-M: for another CPU write these functions in your port"
+#error "ht_cpu.h knows RISC-V (machine mode) and Cortex-M: for another CPU set HT_CPU_LOCK=0 and write these functions in your port"
 #endif
 #endif

@@ -38,6 +38,9 @@ extern const char ht_wire_version[];
 #ifndef HT_WIRE_REPEAT
 #define HT_WIRE_REPEAT 16u
 #endif
+#if HT_WIRE_REPEAT < 1
+#error "HT_WIRE_REPEAT must be 1 or more: definitions are repeated after so many frames of events, 16 is usual"
+#endif
 
 /* One frame while it fills: controls grow from the front of `body`, values from its end. */
 typedef struct {

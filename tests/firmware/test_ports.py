@@ -57,6 +57,7 @@ def test_the_freertos_port_compiles(
         ((*HEAP_4, "-DWITHOUT_STACK_ENDS"), "set configRECORD_STACK_HIGH_ADDRESS to 1"),
         ((*HEAP_4, "-DWITHOUT_STACK_ENDS"), "or, for a kernel of V8 or V9, -DHT_FREERTOS_KERNEL=9"),
         ((*HEAP_4, "-DWITH_ANOTHER_TRACER"), "is taken by another tracer"),
+        ((*HEAP_4, "-DtraceTASK_SWITCHED_IN()="), "call HT_FREERTOS_CREATED and HT_FREERTOS_SWITCHED_IN from it"),
     ],
 )
 def test_the_freertos_port_refuses_a_contradiction_with_the_way_out(
@@ -67,6 +68,29 @@ def test_the_freertos_port_refuses_a_contradiction_with_the_way_out(
 
     assert built.returncode != 0
     assert says in built.stderr
+
+
+def test_the_freertos_port_refuses_what_the_core_cannot_do(board: Board, compile_for: Compile, tmp_path: Path) -> None:
+    two_cores = (*HEAP_4, "-DconfigNUMBER_OF_CORES=2")
+    options, says = {
+        "virt": ((*HEAP_4, "-DWITHOUT_ISR_STACK"), "to tell interrupts by their stack: set configISR_STACK_SIZE_WORDS"),
+        "mps2": ((*two_cores, "-mcpu=cortex-m0plus"), "this core has no atomic exchange: define HT_FREERTOS_SPIN()"),
+    }[board.name]
+    built = compile_for(
+        board, *options, *FREERTOS, "-c", PORTS / "freertos" / "ht_port_freertos.c", "-o", tmp_path / "a.o"
+    )
+
+    assert built.returncode != 0
+    assert says in built.stderr
+
+
+def test_every_refusal_of_a_port_is_tested() -> None:
+    """By some test of this file, which names what the compiler says."""
+    here = Path(__file__).read_text(encoding="utf-8")
+    tested = re.findall(r'"([^"\n]{12,})"', here)
+    for path in sorted(PORTS.rglob("*.[ch]")):
+        for said in re.findall(r'#error "(.*)"$', path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert any(words in said for words in tested), f"{path.name}: {said}"
 
 
 def stand_in(board: Board, compile_for: Compile, folder: Path, *options: str) -> Path:
@@ -183,11 +207,17 @@ def test_the_bare_metal_port_refuses_a_backtrace_that_the_cpu_cannot_have(
     board: Board, compile_for: Compile, tmp_path: Path
 ) -> None:
     source = PORTS / "baremetal" / "ht_port_baremetal.c"
-    option, says = ("-DHT_BACKTRACE_SCAN", "FRAMES") if board.name == "virt" else ("-DHT_BACKTRACE_FRAMES", "SCAN")
-    built = compile_for(board, option, "-c", source, "-o", tmp_path / "a.o")
+    both = ("-DHT_BACKTRACE_FRAMES", "-DHT_BACKTRACE_SCAN")
+    other, says = {
+        "virt": ("-DHT_BACKTRACE_SCAN", "use HT_BACKTRACE_FRAMES with -fno-omit-frame-pointer"),
+        "mps2": ("-DHT_BACKTRACE_FRAMES", "use HT_BACKTRACE_SCAN"),
+    }[board.name]
+    wrong = compile_for(board, other, "-c", source, "-o", tmp_path / "a.o")
+    undecided = compile_for(board, *both, "-c", source, "-o", tmp_path / "a.o")
 
-    assert built.returncode != 0
-    assert f"use HT_BACKTRACE_{says}" in built.stderr
+    assert wrong.returncode != 0 != undecided.returncode
+    assert says in wrong.stderr
+    assert "exclude each other: leave both out, the CPU decides" in undecided.stderr
 
 
 def test_a_wrap_of_new_that_would_count_twice_is_refused(board: Board, compile_for: Compile, tmp_path: Path) -> None:
