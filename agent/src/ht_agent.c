@@ -65,9 +65,16 @@ HT_INLINE void keep_record(struct ht_record *slot, struct ht_site_row *site, uin
 static __attribute__((noinline)) void record_malloc(uintptr_t address, size_t requested, size_t block_bytes,
                                                     const uintptr_t *pcs, size_t depth, const void *frame)
 {
+    unsigned mode = ht_mode();
+    struct ht_record *slot = address != 0 && mode != HT_OFF ? vacate(address) : NULL;
+    if (mode == HT_PAUSED && address != 0) {
+        ht_count(&ht.while_paused);
+    }
+    if (mode == HT_OFF || mode == HT_PAUSED) {
+        return;
+    }
     uint32_t thread = ht_current_thread();
-    struct ht_record *slot = address != 0 ? vacate(address) : NULL;
-    if (ht_mode() == HT_FILTERED && !ht.threads[thread].wanted) {
+    if (mode == HT_FILTERED && !ht.threads[thread].wanted) {
         return;
     }
     uint32_t number = ht_site_of(pcs, depth, frame);
@@ -146,15 +153,9 @@ HOOK void ht_on_malloc(void *block, size_t requested, size_t block_bytes)
     pcs[1] = 0;
     size_t depth = mode == HT_ON || stack_needed(mode) ? CAPTURE(pcs) : 0;
     uintptr_t saved = ht_port_lock();
-    mode = ht_mode();
-    if (HT_FAST && HT_LIKELY(mode == HT_ON &&
-                             malloc_quickly((uintptr_t)block, requested, block_bytes, pcs, depth, FRAME_OF_HOOK()))) {
-        /* done */
-    } else if (mode == HT_ON || mode == HT_FILTERED) {
+    if (!HT_FAST || !HT_LIKELY(ht_mode() == HT_ON &&
+                               malloc_quickly((uintptr_t)block, requested, block_bytes, pcs, depth, FRAME_OF_HOOK()))) {
         record_malloc((uintptr_t)block, requested, block_bytes, pcs, depth, FRAME_OF_HOOK());
-    } else if (mode == HT_PAUSED && block != NULL) {
-        (void)vacate((uintptr_t)block);
-        ht_count(&ht.while_paused);
     }
     ht_port_unlock(saved);
 }
@@ -189,7 +190,7 @@ HOOK void ht_on_realloc(void *block, void *moved, size_t requested, size_t block
     struct ht_record *record = ht_seek((uintptr_t)block, ht_hash_address((uintptr_t)block));
     if (block != NULL && mode != HT_OFF && record->address == (uintptr_t)block && moved != NULL) {
         move(record, (uintptr_t)moved, requested, block_bytes);
-    } else if (mode == HT_ON || mode == HT_FILTERED) {
+    } else {
         /* Its own block, or one from before tracking that is at this size since now, or a failure. */
         record_malloc((uintptr_t)moved, requested, block_bytes, pcs, depth, FRAME_OF_HOOK());
     }

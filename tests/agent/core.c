@@ -723,7 +723,15 @@ static void a_realloc_in_a_pause_still_moves_a_known_block(void)
     CHECK(ht_pause());
     ht_on_realloc(at(0x1000), at(0x2000), 9, 0);
     ht_on_realloc(NULL, at(0x5000), 9, 0);
-    CHECK(totals().live == 1 && site(2).live_bytes == 9);
+    CHECK(totals().live == 1 && site(2).live_bytes == 9 && totals().while_paused == 1);
+}
+
+static void a_realloc_in_a_pause_to_the_address_of_an_old_block_ends_it(void)
+{
+    alloc(0x1000, 1);
+    CHECK(ht_pause());
+    ht_on_realloc(NULL, at(0x1000), 9, 0);
+    CHECK(totals().live == 0 && totals().missed_frees == 1 && totals().while_paused == 1);
 }
 
 /* -- Begin and end ---------------------------------------------------------------------------------------------------- */
@@ -833,6 +841,7 @@ int main(int argc, char *argv[])
         TEST(a_pause_records_nothing_and_follows_frees),
         TEST(an_address_that_comes_again_in_a_pause_is_no_old_block),
         TEST(a_realloc_in_a_pause_still_moves_a_known_block),
+        TEST(a_realloc_in_a_pause_to_the_address_of_an_old_block_ends_it),
         TEST(a_dump_stands_between_a_begin_and_an_end_line),
         TEST(the_compact_layout_prints_each_stack_and_task_once),
         TEST(it_agrees_with_a_plain_reference),

@@ -86,6 +86,51 @@ def test_the_linker_brings_every_call_to_the_hooks(wrapped: Path, name: str) -> 
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["library-forms", "all-forms"])
+def wrapped_cxx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A C++ program with a heap of its own, linked as firmware is: with the C++ library inside."""
+    cxx = shutil.which("g++") or skipped("needs a C++ compiler (apt-get install g++)")
+    folder, wrap = tmp_path_factory.mktemp("wrapped_cxx"), AGENT / "port" / "wrap"
+    every = ("-DHT_NEW_DEFINES_ALL_FORMS=1",) if request.param else ()
+    flags = ("-g", "-O1", "-fno-omit-frame-pointer", "-fno-pie")
+    objects = []
+    for source in (*SOURCES, wrap / "ht_wrap_cxx.c"):
+        objects.append(folder / f"{source.stem}.o")
+        built = run(
+            compiler(),
+            "-std=c11",
+            *flags,
+            *every,
+            "-DHT_NEW_HAS_ITS_OWN_HEAP=1",
+            *INCLUDE,
+            "-c",
+            source,
+            "-o",
+            objects[-1],
+        )
+        assert built.returncode == 0, built.stderr
+    options = wrap / ("ht_wrap_cxx_all.opts" if request.param else "ht_wrap_cxx.opts")
+    forms = f"-DALL_FORMS={int(request.param)}"
+    ours = (HERE / "wrapped_cxx.cpp", HERE / "own_heap.cpp")
+    link = ("-no-pie", "-pthread", "-static-libstdc++", f"@{options}")
+    built = run(
+        cxx, "-std=c++17", *flags, forms, *INCLUDE, f"-I{HERE}", *ours, *objects, *link, "-o", folder / "program"
+    )
+    assert built.returncode == 0, built.stderr
+    return folder / "program"
+
+
+def skipped(reason: str) -> str:
+    pytest.skip(reason)
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("name", named("wrapped_cxx.cpp"))
+def test_the_linker_brings_every_new_and_delete_to_the_hooks(wrapped_cxx: Path, name: str) -> None:
+    ended = run(wrapped_cxx, name)
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.sanitizer
 @pytest.mark.parametrize("name", ["chain_of_main", "chain_of_a_thread"])
 def test_a_backtrace_is_the_chain_of_calls_innermost_first(posix: Path, name: str) -> None:

@@ -9,10 +9,17 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* First thing in a thread's own entry function, and in main: the backtraces of this thread end at `frame`, the entry
  * function's frame. What called it is the C library's, which keeps no frame pointers. A thread that never says so gets
  * "no stack". */
 void ht_posix_attach(const void *frame);
 #define HT_POSIX_ATTACH() ht_posix_attach(__builtin_frame_address(0))
 
+#ifdef __cplusplus
+}
+#endif
 #endif
