@@ -33,6 +33,7 @@ DIFFERENT = {  # a value that is not the default, and what the macro then is
     "HT_DUMPS": ("n", "0"),
     "HT_BLOCK_SIZES": ("y", "1"),
     "HT_CPU_LOCK": ("y", "1"),
+    "HT_EXIDX": ("y", "1"),
     "HT_EOL": ("y", '"\\r\\n"'),
 }
 OPTION_OF = {"HT_EOL": "HT_EOL_CRLF"}
