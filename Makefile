@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 OUT    := out
 PLAYER := $(OUT)/rtplayer
 FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= reading systemview elf wire ram
 
 .DEFAULT_GOAL := help
 .PHONY: help setup rtplayer demo test fuzz lint format bench bench-start bench-read bench-symbols bench-detection bench-agent bench-exports bench-ram bench-wire test-rigs accept clean
@@ -33,10 +34,14 @@ demo: $(STAMP) rtplayer ## build the leaking player, hunt its leak, write out/de
 test: $(STAMP) rtplayer ## run every test; what needs Chromium is skipped with a line that says how to get it
 	@$(BIN)/pytest --cov --cov-report=term $(PYTEST_ARGS)
 
-fuzz: $(STAMP) ## fuzz everything that reads a log for FUZZ_SECONDS, from the golden logs as seeds
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q -e '.[fuzz]'
-	@mkdir -p $(OUT)/fuzz && cp -n tests/golden/dialects/*/*.txt $(OUT)/fuzz/ 2>/dev/null || true
-	@$(BIN)/python tests/fuzz/fuzz_reading.py -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 $(OUT)/fuzz
+fuzz: $(STAMP) ## fuzz everything that reads foreign input, each target for FUZZ_SECONDS, from seeds of our own
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@PYTHONPATH=tests $(BIN)/python tests/fuzz/seeds.py $(OUT)/fuzz
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		PYTHONPATH=tests $(BIN)/python tests/fuzz/fuzz_$$target.py -max_total_time=$(FUZZ_SECONDS) -max_len=20000 \
+			-rss_limit_mb=4096 -timeout=20 -verbosity=0 -artifact_prefix=$(OUT)/fuzz/$$target- $(OUT)/fuzz/$$target; \
+	done
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/ruff format --check -q . || { echo "not formatted: run make format"; exit 1; }

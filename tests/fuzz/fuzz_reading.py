@@ -1,5 +1,4 @@
-"""Fuzz target: any bytes as a log. Run by hand with atheris, `python tests/fuzz/fuzz_reading.py`; pytest runs the same
-entry point with Hypothesis.
+"""Fuzz target: any bytes as a log.
 
 A reading ends, raises nothing but `HeaptrailError`, and says only what JSON can hold and what the dialect's own limits
 allow.
@@ -9,9 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 
 import msgspec
+from fuzz.harness import fuzz
 
 from heaptrail.dialects import REGISTRY
 from heaptrail.errors import HeaptrailError
@@ -21,6 +20,7 @@ from heaptrail.reading.opening import Opened
 from heaptrail.reading.session import Session, make_dialects
 from heaptrail.reading.sources import Chunk, Source
 
+NAMES = ["auto", *sorted(REGISTRY)]
 LIMITS = Limits(line_bytes=512, frames_per_block=4, records_per_dump=50)
 
 
@@ -48,19 +48,10 @@ def read_any(data: bytes, dialect: str = "auto") -> list[bytes]:
     return [msgspec.json.encode(observation) for observation in found]
 
 
-def main() -> None:
-    """Fuzz until something breaks."""
-    import atheris
-
-    names = sorted(REGISTRY)
-
-    def one_input(data: bytes) -> None:
-        read_any(data[1:], names[data[0] % len(names)] if data else "auto")
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
+def reading_any(data: bytes) -> None:
+    """Any bytes as a log of the dialect that the first byte names."""
+    read_any(data[1:], NAMES[data[0] % len(NAMES)] if data else "auto")
 
 
 if __name__ == "__main__":
-    main()
+    fuzz(reading_any)

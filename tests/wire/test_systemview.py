@@ -205,6 +205,14 @@ def test_damage_in_the_middle_is_told_and_reading_gets_in_step_again() -> None:
     assert stream_of(recording).counts.lost_events > 0
 
 
+def test_a_module_that_claims_the_system_s_own_events_is_not_believed() -> None:
+    device = Device()
+    device.send(0, 22, 0, 22, "M=ESP32 SystemView Heap Tracing Module")
+    device.alloc(0, 0x3FFB_0000, 8, 0x400D_1000)
+
+    assert len(read(device.one_file()).moments) == 1
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_any_damage_is_read_to_the_end(data: st.DataObject) -> None:

@@ -151,7 +151,7 @@ class PartReader:
             at, ticks = after, packet.ticks
             if packet.id == MODULEDESC:
                 self.modules = True
-                if HEAP_MODULE in packet.text:
+                if HEAP_MODULE in packet.text and packet.values[1] >= FIRST_MODULE:
                     self.heap_offset = packet.values[1]
             if packet.id == TRACE_START:
                 ticks = 0  # its own ticks are the device's clock at that moment
