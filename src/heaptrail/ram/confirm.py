@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OF_THE_RUN = {"excluded", "tracer"}
 """What is said of the tracer's tables; the run's own listings have told it."""
+_LONGEST_CALL_BYTES = 8
 _BY = "by a RAM image taken when the run was over"
 
 
@@ -52,13 +53,12 @@ def confirm(report: Report, found: Survey, firmware: Firmware) -> Report:
 
 
 def _finding(finding: Finding, found: Survey, firmware: Firmware) -> Finding:
-    members = {address: index for site in finding.sites for address in site.addresses
-               if (index := _block(found, address)) is not None}  # fmt: skip
+    members = sorted({index for site in finding.sites for index in _members(site, found)})
     if not members or not found.conclusive:
         return finding
     states = found.reach.states
-    lost = [index for index in members.values() if states[index] == UNREACHABLE]
-    held = [index for index in members.values() if states[index] not in (UNREACHABLE, MASKED)]
+    lost = [index for index in members if states[index] == UNREACHABLE]
+    held = [index for index in members if states[index] not in (UNREACHABLE, MASKED)]
     lines = [f"Unreachable, {_BY}: nothing points to {len(lost)} of {plural(len(members), 'block')} looked at."]
     if not lost:
         lines = [f"Reachable, {_BY}: something points to each of {plural(len(members), 'block')} looked at."]
@@ -80,11 +80,24 @@ def _finding(finding: Finding, found: Survey, firmware: Firmware) -> Finding:
 
 
 def _site(site: Site, found: Survey) -> Site:
-    indexes = [index for address in site.addresses if (index := _block(found, address)) is not None]
+    indexes = _members(site, found)
     if not indexes:
         return site
     lost = sum(found.reach.states[index] == UNREACHABLE for index in indexes)
     return msgspec.structs.replace(site, unreachable_blocks=lost)
+
+
+def _members(site: Site, found: Survey) -> list[int]:
+    """The live blocks of a site: those that the run listed, else those of its backtrace in the agent's tables."""
+    if site.addresses:
+        return [index for address in site.addresses if (index := _block(found, address)) is not None]
+    calls = {frame.pc for frame in site.frames}
+    return [index for index, origin in enumerate(found.origins) if origin.frames and _same_stack(origin.frames, calls)]
+
+
+def _same_stack(returns: tuple[int, ...], calls: set[int]) -> bool:
+    """Whether each return address is just behind a call of the site, which may name more: put back, or inlined."""
+    return all(any(0 <= pc - call <= _LONGEST_CALL_BYTES for call in calls) for pc in returns)
 
 
 def _block(found: Survey, address: int) -> int | None:

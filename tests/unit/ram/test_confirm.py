@@ -9,12 +9,13 @@ import pytest
 
 from heaptrail.errors import UsageError
 from heaptrail.limits import DEFAULT_LIMITS
-from heaptrail.model.report import Finding, Provenance, Report, Site
+from heaptrail.model.report import Finding, Frame, Provenance, Report, Site
 from heaptrail.ram.confirm import confirm
 from heaptrail.ram.corewriter import write_core
 from heaptrail.ram.failure import failure_hook
 from heaptrail.ram.images import read_image
 from heaptrail.ram.memory import Registers
+from heaptrail.ram.origins import Origin
 from heaptrail.ram.reach import REACHABLE, UNREACHABLE
 from heaptrail.ram.survey import Question, survey
 
@@ -81,6 +82,28 @@ def test_reachable_blocks_excuse_nothing(make_board: MakeBoard, make_heap: MakeH
     assert found.verdict == "leak"
     assert found.findings[0].finding_class == "leak"
     assert "something points to each of 2 blocks" in found.findings[0].evidence[0]
+
+
+def test_a_site_that_was_only_counted_is_known_by_its_backtrace(make_board: MakeBoard, make_heap: MakeHeap) -> None:
+    """Its blocks were not listed; the agent's tables in the image have them, with return addresses."""
+    board = make_board()
+    heap = make_heap(board, 0x400)
+    for _ in range(4):
+        heap.alloc(24)
+    heap.finish()
+    firmware = board.firmware()
+    found = survey(board.image(), firmware, Question())
+    stacks = [(0x0800_0104, 0x0800_0204)] * 3 + [(0x0800_0104, 0x0800_0304)]
+    found = msgspec.structs.replace(found, origins=tuple(Origin(frames=stack) for stack in stacks))
+    frames = tuple(Frame(pc=pc, kind="call") for pc in (0x0800_0100, 0x0800_0100, 0x0800_0200))
+    report = run([])
+    site = msgspec.structs.replace(report.findings[0].sites[0], frames=frames)
+    finding = msgspec.structs.replace(report.findings[0], sites=(site,))
+
+    confirmed = confirm(msgspec.structs.replace(report, findings=(finding,)), found, firmware)
+
+    assert confirmed.findings[0].sites[0].unreachable_blocks == 3
+    assert confirmed.verdict == "leak"
 
 
 def test_blocks_that_were_freed_since_say_nothing(make_board: MakeBoard, make_heap: MakeHeap) -> None:
