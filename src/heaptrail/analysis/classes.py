@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from heaptrail.analysis.sites import Histories, SiteHistory, Span, SpanBlocks
     from heaptrail.model.verdict import SiteClass
 
+ONE_EVENT = "one event is never a leak verdict"
 _MIN_REPEATS = 6
 _FEW_DUMPS = 2  # what came between two dumps may have come once or a hundred times
 _FREED_SHARE = 0.9  # the last block of a growing site is often freed at the stop; nearly all of them is a teardown
@@ -180,6 +181,11 @@ def _innocent(
         return _single_listing(site, found, repetition, span, live)
     if live == 0:
         return _emptied(mine, span, unit)
+    if cohort.watched <= 0 and mine.counts[-1] > mine.counts[0]:
+        text = (
+            f"From {mine.counts[0]} to {plural(mine.counts[-1], 'block')} within the warm-up, which proves nothing yet."
+        )
+        return Classified("undecided", (text,), None)
     fresh = int((mine.first_seen > 0).sum())
     at_stop = mine.kept_at_stop + mine.freed_at_stop
     stop = [_after_stop(mine, at_stop)] if at_stop else []
@@ -231,7 +237,7 @@ def _by_cohort(cohort: Cohort, mine: SpanBlocks, unit: str, live: int, fresh: in
         text = plural(fresh, "block")
         return "undecided", f"{text} added between two dumps: a third one shows whether more keep arriving."
     if cohort.why_not == "few" and cohort.events == 1:
-        return "one_time", f"{added} added in one single {unit}: one event is never a leak verdict."
+        return "one_time", f"{added} added in one single {unit}: {ONE_EVENT}."
     if cohort.why_not == "churn":
         text = (
             f"Blocks of this site live up to {mine.oldest_death:,.1f} {unit}s and are then freed; those there now are "

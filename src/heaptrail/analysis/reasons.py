@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from heaptrail.analysis.series import HeapSeries
     from heaptrail.model.verdict import Books, Interval, JudgeSettings, SiteVerdict, UpperBound
 
+_FAR_LONGER = 100.0  # times the run so far: no advice that anybody can follow
 _UNITS = {"cycle": "cycle", "hour": "hour", "reading": "reading"}
 
 
@@ -47,11 +48,13 @@ def falls(view: HeapView) -> str:
     assert trend is not None, "the caller asks only for a heap that falls"
     unit = _UNITS[view.series.unit]
     onset = "; only the second half of the run shows it" if trend.recent else ""
+    most = format_rate(trend.high)
+    limits = f"{format_rate(trend.low)} to {most}" if trend.low > 0 else f"at most {most}"
     how = "" if trend.steps == 0 else f" in {plural(trend.steps, 'step')} from which it never came back"
     return (
-        f"{heap_name(view.series)} loses {format_rate(trend.estimate)} B per {unit} "
-        f"({format_rate(trend.low)} to {format_rate(trend.high)}){how} over {_length(trend.span, unit)} after the "
-        f"warm-up, and neither a filling cache nor one-off losses explain it{onset}."
+        f"{heap_name(view.series)} loses {format_rate(trend.estimate)} B per {unit} ({limits}){how} over "
+        f"{_length(trend.span, unit)} after the warm-up, and neither a filling cache nor one-off losses explain "
+        f"it{onset}."
     )
 
 
@@ -131,6 +134,10 @@ def not_low_enough(bound: UpperBound, tolerance: float, needed: int | None, cycl
             f"{text}; more {bound.unit}s alone would not settle it. Raise the tolerance, or add dumps of live blocks."
         )
     more = max(round(needed - cycles), 1)
+    if more > _FAR_LONGER * max(cycles, 1.0):
+        return (
+            f"{text}; as the readings scatter that would take {more:,} more: raise the tolerance, or test less at once."
+        )
     return f"{text}; about {plural(more, f'more {bound.unit}')} would settle it."
 
 
@@ -177,10 +184,11 @@ def first_failure(view: HeapView, request_bytes: int, *, declared: bool) -> str 
     trend = largest.trend
     assert trend is not None, "without a trend nothing fails later"
     unit = view.series.unit
-    soonest = f"{after.low:,.0f}" if after.low is not None else "0"
-    latest = f"to {after.high:,.0f}" if after.high is not None else "or more"
+    soonest = f"{after.low or 0:,.0f}"
+    latest = f" to {after.high:,.0f}" if after.high is not None else " or more"
+    span = "" if latest == f" to {soonest}" else f" ({soonest}{latest})"
     return (
-        f"{what} first fails in about {after.estimate:,.0f} {unit}s ({soonest} {latest}): {now} and shrinks by "
+        f"{what} first fails in about {after.estimate:,.0f} {unit}s{span}: {now} and shrinks by "
         f"{format_rate(trend.estimate)} B per {unit}."
     )
 

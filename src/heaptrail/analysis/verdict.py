@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from heaptrail.analysis import reasons
 from heaptrail.analysis.blocks import GROWING, view_blocks
 from heaptrail.analysis.bounds import cycles_needed, seen_rate, upper_bound
+from heaptrail.analysis.classes import ONE_EVENT
 from heaptrail.analysis.heaps import MIN_POINTS_ALONE, HeapView, view_heap
 from heaptrail.analysis.outlook import Loss, exhaustion, loss_of, per_hour
 from heaptrail.analysis.reconcile import books_of
@@ -248,6 +249,8 @@ def _about_trend(view: HeapView, blocks: BlockView | None) -> list[str]:
             f"still fill."
         )
         return [text]
+    if trend.falling and blocks is not None and any(site.per_cycle_blocks for site in blocks.of_class("undecided")):
+        return [f"The heap loses {rate}, and sites that cannot be judged yet grow."]
     if trend.falling and blocks is not None and blocks.informative:
         name = "the heap" if view.series.heap is None else f"heap {view.series.heap}"
         text = (
@@ -270,6 +273,8 @@ def _about_trend(view: HeapView, blocks: BlockView | None) -> list[str]:
 
 def _about_sites(blocks: BlockView) -> list[str]:
     lines: list[str] = []
+    for site in blocks.of_class("one_time"):
+        lines += [f"One event, {site.live_bytes:,} B live: {told}" for told in site.evidence[:1] if ONE_EVENT in told]
     undecided = blocks.of_class("undecided")
     for site in undecided[:3]:
         lines += [f"Undecided site, {site.live_bytes:,} B live: {sentence}" for sentence in site.evidence[:1]]
@@ -309,6 +314,11 @@ def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Out
     if bound is not None and tolerance is not None:
         looks = float(blocks.found.listings) if in_hours else blocks.window.now
         lines.append(_not_low_enough(bound, tolerance, blocks.window.now, looks))
+    elif bound is not None:
+        lines.append(
+            f"What the tracer sees loses less than {format_rate(bound.value)} bytes per {bound.unit}: set "
+            f"tolerate_bytes_per_{bound.unit} to say whether that is little enough."
+        )
     return _Outcome("inconclusive", tuple(lines), bound=bound)
 
 

@@ -39,6 +39,8 @@ def headline(verdict: Verdict, findings: Sequence[Finding], evidence: Evidence) 
 
 def _fall(verdict: Verdict, evidence: Evidence) -> str:
     per_cycle, per_hour = verdict.rate_bytes_per_cycle, verdict.rate_bytes_per_hour
+    if per_cycle is not None and per_cycle.estimate is not None and not evidence.samples and evidence.dumps:
+        return f"blocks of {format_rate(per_cycle.estimate)} B stay each cycle"
     if per_cycle is not None and per_cycle.estimate is not None:
         return f"free memory falls by {format_rate(per_cycle.estimate)} B per cycle"
     if per_hour is not None and per_hour.estimate is not None:

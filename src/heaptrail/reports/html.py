@@ -92,7 +92,7 @@ def _key_figures(report: Report) -> list[tuple[str, str, str]]:
         figures.append(("Heap full in", *wording.exhaustion(report)))
     if report.exhaustion_cycles is not None:
         figures.append(("Heap full after", *wording.exhaustion_cycles(report)))
-    if report.upper_bound is not None:
+    if report.upper_bound is not None and report.verdict != "leak":  # beside a leak's own limits it contradicts them
         bound = report.upper_bound
         largest = wording.bytes_text(bound.largest_single_loss_bytes)
         terms = f"{wording.share_text(bound.confidence)} confidence, single losses of at most {largest}"

@@ -68,7 +68,7 @@ def _figures(report: Report) -> Iterator[str]:
         rows.append(("lost per cycle", " ".join(_with_range(wording.loss_per_cycle(report)))))
     if report.exhaustion_hours is not None or report.exhaustion_cycles is not None:
         rows.append(("heap used up in", " ".join(_with_range(wording.exhaustion(report)))))
-    if report.upper_bound is not None:
+    if report.upper_bound is not None and report.verdict != "leak":  # beside a leak's own limits it contradicts them
         rows.append(("proven", wording.upper_bound_text(report.upper_bound)))
     if report.books is not None:
         lost, explained, unexplained = wording.books_rows(report.books)

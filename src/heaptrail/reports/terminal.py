@@ -149,7 +149,7 @@ def _figures(page: _Page, report: Report) -> None:
         rates.append(("heap full in", _with_range(wording.exhaustion(report))))
     if report.exhaustion_cycles is not None:
         rates.append(("heap full after", _with_range(wording.exhaustion_cycles(report))))
-    if report.upper_bound is not None:
+    if report.upper_bound is not None and report.verdict != "leak":  # beside a leak's own limits it contradicts them
         rates.append(("upper bound", wording.upper_bound_text(report.upper_bound)))
     if rates:
         page.title("Loss")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from stats.soak_runs import make_run, observe
 
 from heaptrail.analysis.verdict import judge
 from heaptrail.model.evidence import Evidence
@@ -249,7 +250,7 @@ def test_the_first_request_that_fails_is_foretold_from_the_largest_block(runs: t
     verdict = judge(Evidence(samples=samples), JudgeSettings(largest_request_bytes=64_000))
     (sentence,) = [reason for reason in verdict.reasons if "first fails" in reason]
     # 200,000 - 99 x 900 are left; 46,900 of them may go, at 900 a cycle
-    assert sentence.startswith("A request of 64,000 B first fails in about 52 cycles (")
+    assert sentence.startswith("A request of 64,000 B first fails in about 52 cycles: ")
     assert "the largest free block is 110,900 B and shrinks by 900 B per cycle" in sentence
     gone = judge(Evidence(samples=samples), JudgeSettings(largest_request_bytes=120_000))
     assert "A request of 120,000 B fails already: the largest free block is 110,900 B." in gone.reasons
@@ -268,6 +269,35 @@ def test_a_largest_block_that_keeps_its_size_foretells_nothing(runs: type[Runs])
     samples = tuple(runs.reading(cycle, 300_000, largest_free_bytes=200_000 - 64 * (cycle % 5)) for cycle in range(100))
     verdict = judge(Evidence(samples=samples), JudgeSettings(largest_request_bytes=64_000))
     assert not any("fails" in reason for reason in verdict.reasons)
+
+
+def test_one_event_is_said_to_be_one() -> None:
+    seen = observe(make_run("single_event", 3)).until(240)
+    verdict = judge(seen, JudgeSettings(warmup_cycles=50))
+    assert any(
+        reason.startswith("One event, 1,500 B live: 1 block added in one single cycle") for reason in verdict.reasons
+    )
+
+
+def test_a_site_that_grew_within_the_warmup_is_not_said_to_be_bounded() -> None:
+    seen = observe(make_run("constant", 3)).until(30)
+    verdict = judge(seen, JudgeSettings(warmup_cycles=50))
+    grown = max(verdict.sites, key=lambda site: site.live_blocks)
+    assert grown.site_class == "undecided"
+    assert grown.evidence == ("From 9 to 29 blocks within the warm-up, which proves nothing yet.",)
+
+
+def test_growth_of_sites_not_yet_judged_is_not_unattributed() -> None:
+    seen = observe(make_run("endless_table", 3)).until(80)
+    verdict = judge(seen, JudgeSettings(warmup_cycles=50))
+    assert any("sites that cannot be judged yet grow" in reason for reason in verdict.reasons)
+    assert not any("no traced site grows" in reason for reason in verdict.reasons)
+
+
+def test_listings_alone_say_what_they_prove_where_nothing_is_tolerated_by_name() -> None:
+    seen = observe(make_run("flat", 3)).until(240, samples=False)
+    verdict = judge(seen, JudgeSettings(warmup_cycles=50))
+    assert any("set tolerate_bytes_per_cycle to say whether" in reason for reason in verdict.reasons)
 
 
 def test_a_falling_min_free_is_not_a_trend(runs: type[Runs]) -> None:
