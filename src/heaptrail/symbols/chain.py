@@ -114,7 +114,9 @@ class Chains:
             address = clean_address(raw.pc, self._image.arch, region=self._region)
             call = self._call(address, raw)
             inside = address if raw.kind == "call" else address - RULES.get(self._image.arch, OTHER).lower_by
-            site = self._sites[raw] = _Site(self._graph.function_at(call.start if call else inside), call)
+            function = self._graph.function_at(call.start if call else inside)
+            # Without a function the code may be ARM's, or data: what was read as a call means nothing.
+            site = self._sites[raw] = _Site(function, call if function is not None else None)
         return site
 
     def _call(self, address: int, raw: RawFrame) -> Branch | None:

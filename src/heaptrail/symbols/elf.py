@@ -100,6 +100,7 @@ class ElfImage:
         self.debug_info = bool(names & {".debug_info", ".zdebug_info"})
         self.debug_line = bool(names & {".debug_line", ".zdebug_line"})
         self._code_cache: dict[int, bytes] = {}
+        self._tail_calls: dict[int, frozenset[int]] = {}
 
     @property
     def holds_code(self) -> bool:
@@ -218,7 +219,7 @@ class ElfImage:
     def tail_calls(self, address: int) -> tuple[int, ...]:
         """What stands behind the tail calls of the compile unit that holds `address` (see `read_tail_calls`)."""
         with self._open() as (stream, _):
-            return read_tail_calls(stream, address)
+            return read_tail_calls(stream, address, self._tail_calls)
 
     def line_rows(self, wanted: Callable[[int], bool]) -> tuple[LineRow, ...]:
         """Rows of the line tables of the compile units with an address that is `wanted` (see `read_line_rows`).

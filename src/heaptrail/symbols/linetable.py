@@ -58,7 +58,7 @@ def read_line_rows(stream: BinaryIO, wanted: Callable[[int], bool]) -> tuple[Lin
     return tuple(sorted(rows))
 
 
-def read_tail_calls(stream: BinaryIO, address: int) -> tuple[int, ...]:
+def read_tail_calls(stream: BinaryIO, address: int, known: dict[int, frozenset[int]]) -> tuple[int, ...]:
     """The sorted addresses behind the tail calls of the compile unit that holds `address`.
 
     DWARF 5 says so of a DW_TAG_call_site with DW_AT_call_tail_call and DW_AT_call_return_pc (section 3.4); GCC's
@@ -67,6 +67,7 @@ def read_tail_calls(stream: BinaryIO, address: int) -> tuple[int, ...]:
     Args:
         stream: An ELF, open for reading, whose tables were checked (`elftables.read_tables`).
         address: Of code.
+        known: What was read of each unit before, by its offset; added to, since a unit may take a second.
 
     Returns:
         What could be read: a unit that is broken, or that no .debug_aranges leads to, has none.
@@ -75,21 +76,27 @@ def read_tail_calls(stream: BinaryIO, address: int) -> tuple[int, ...]:
     try:
         dwarf = _dwarf(stream)
         for offset in _unit_offsets_at(dwarf, address):
-            for number, entry in enumerate(dwarf.get_CU_at(offset).iter_DIEs()):
-                if number > _MAX_ENTRIES:
-                    break
-                attributes = entry.attributes
-                if entry.tag == "DW_TAG_call_site" and "DW_AT_call_tail_call" in attributes:
-                    place = attributes.get("DW_AT_call_return_pc")
-                elif entry.tag == "DW_TAG_GNU_call_site" and "DW_AT_GNU_tail_call" in attributes:
-                    place = attributes.get("DW_AT_low_pc")
-                else:
-                    continue
-                if place is not None and isinstance(place.value, int):
-                    found.add(place.value)
+            if offset not in known:
+                known[offset] = frozenset(_tail_calls_of(dwarf.get_CU_at(offset)))
+            found |= known[offset]
     except _broken():
         return tuple(sorted(found))
     return tuple(sorted(found))
+
+
+def _tail_calls_of(unit: Any) -> Iterator[int]:  # noqa: ANN401 - pyelftools has no types
+    for number, entry in enumerate(unit.iter_DIEs()):
+        if number > _MAX_ENTRIES:
+            return
+        attributes = entry.attributes
+        if entry.tag == "DW_TAG_call_site" and "DW_AT_call_tail_call" in attributes:
+            place = attributes.get("DW_AT_call_return_pc")
+        elif entry.tag == "DW_TAG_GNU_call_site" and "DW_AT_GNU_tail_call" in attributes:
+            place = attributes.get("DW_AT_low_pc")
+        else:
+            continue
+        if place is not None and isinstance(place.value, int):
+            yield place.value
 
 
 def _dwarf(stream: BinaryIO) -> Any:  # noqa: ANN401 - pyelftools has no types
