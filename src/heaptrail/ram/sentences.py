@@ -42,7 +42,7 @@ def summary(group: BlockGroup, found: Survey, finding: Finding, site_class: Site
     if group.masked:
         return f"{before}{len(group.masked)} of {what} are possibly masked"
     if not found.conclusive:
-        return f"{before}{what}; whether anything points to them cannot be said"
+        return f"{before}{what}; whether anything points to {'it' if group.count == 1 else 'them'} cannot be said"
     ending = "in use" if images == 1 or site_class == "in_flight" else "reachable"
     return f"{before}{what}, {ending}"
 
@@ -65,7 +65,8 @@ def evidence(group: BlockGroup, found: Survey, firmware: Firmware, site_class: S
         if len(group.unreachable) < LEAST_LOST:
             lines.append("So few may be held by a pointer that does not look like one: --keep 0xADDRESS if that is so.")
     elif group.unreachable:
-        lines.append(f"Nothing in the image points into {len(group.unreachable)} of them, but the image is not whole.")
+        which = "it" if group.count == 1 else f"{len(group.unreachable)} of them"
+        lines.append(f"Nothing in the image points into {which}, but the image is not whole.")
     if group.masked:
         lines.append(
             f"Possibly masked: {len(group.masked)} reached only from a stack whose live part is unknown "
