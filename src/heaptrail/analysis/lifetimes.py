@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from heaptrail.model.stream import Ending, Kind, MarkKind
 from heaptrail.model.verdict import Interval, SiteVerdict, UpperBound, Verdict
@@ -377,6 +376,8 @@ def _verdict(run: _Run, sites: tuple[SiteVerdict, ...], settings: JudgeSettings,
     if run.by_time:
         reason = f"No site keeps growing over {cycles}, but without marked cycles no bound on a loss can be stated."
         return Verdict(verdict="inconclusive", reasons=(reason,), sites=sites)
+    from scipy.special import gammaincinv  # noqa: PLC0415 - it takes 0.2 s, which a report of a leak need not pay
+
     # So many losses in n cycles: with this confidence fewer than this share of them lose a block (the exact limit of a
     # Poisson count, Garwood 1936; without a loss it is -ln(1 - confidence) / n, the rule of three).
     share = min(1.0, float(gammaincinv(events + 1, settings.confidence)) / run.cycles)
