@@ -188,12 +188,14 @@ static inline size_t ht_unwind_scan(uintptr_t *pcs, size_t max, const void *fram
     if ((value) - text <= text_bytes && ((value) & 1u) != 0 && !ht_scan_take(&scan, (value))) {     \
         return max;                                                                                 \
     }
+#ifndef __OPTIMIZE_SIZE__
     for (; word + 4 <= last; word += 4) { /* most words are no code addresses: 4 instructions for each of them */
         HT_TRY(word[0])
         HT_TRY(word[1])
         HT_TRY(word[2])
         HT_TRY(word[3])
     }
+#endif
     for (; word < last; word++) {
         HT_TRY(word[0])
     }

@@ -23,8 +23,10 @@ static struct ht_record *drop_stale(struct ht_record *record, uintptr_t hash)
 {
     uintptr_t address = record->address;
     struct ht_site_row *site = &ht.sites[record->site];
-    site->gone = (site->gone + (site->gone != UINT32_MAX >> 1)) & UINT32_MAX >> 1;
-    site->wrapped &= site->recorded-- != 0;
+    site->gone += (site->gone & ~HT_WRAPPED) != ~HT_WRAPPED;
+    if (site->recorded-- == 0) {
+        site->gone &= ~HT_WRAPPED;
+    }
     ht_count(&ht.missed_frees);
     ht_remove(record);
     return ht_seek(address, hash);
@@ -41,7 +43,7 @@ static struct ht_record *vacate(uintptr_t address)
 
 static void note_first(struct ht_site_row *site, uint32_t birth)
 {
-    if (!site->wrapped && site->gone == 0 && site->unrecorded == 0) {
+    if (site->gone == 0 && site->unrecorded == 0) {
         site->first_birth = birth;
     }
 }
@@ -95,7 +97,9 @@ static __attribute__((noinline)) void record_malloc(uintptr_t address, size_t re
     }
     ht_take(slot);
     keep_record(slot, site, number, thread, address, requested, block_bytes);
-    site->wrapped |= site->recorded == 0;
+    if (site->recorded == 0) {
+        site->gone |= HT_WRAPPED;
+    }
 }
 
 /* The usual allocation: a task, a stack and a site that are known, a home slot that is free, nothing that runs full. Looked

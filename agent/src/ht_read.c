@@ -5,8 +5,9 @@ static void add(uint32_t *sum, uint32_t value) { *sum = *sum > UINT32_MAX - valu
 
 static uint32_t allocs_of(const struct ht_site_row *site)
 {
-    uint32_t sum = site->wrapped || site->gone == UINT32_MAX >> 1 ? UINT32_MAX : site->recorded;
-    add(&sum, site->gone);
+    uint32_t gone = site->gone & ~HT_WRAPPED;
+    uint32_t sum = site->gone != gone || gone == ~HT_WRAPPED ? UINT32_MAX : site->recorded;
+    add(&sum, gone);
     add(&sum, site->unrecorded);
     return sum;
 }
@@ -14,7 +15,7 @@ static uint32_t allocs_of(const struct ht_site_row *site)
 static uint32_t frees_of(const struct ht_site_row *site, uint32_t live)
 {
     uint32_t frees = site->recorded - live; /* wraps as `recorded` does, `live` blocks later */
-    return site->wrapped && frees <= site->recorded ? UINT32_MAX : frees;
+    return (site->gone & HT_WRAPPED) != 0 && frees <= site->recorded ? UINT32_MAX : frees;
 }
 
 /* One pass over the records. */

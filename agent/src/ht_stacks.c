@@ -65,7 +65,7 @@ void ht_copy_name(char to[HT_NAME_BYTES], const char *from)
 static bool name_wanted(const char *name)
 {
     for (uint32_t i = 0; i < ht.filter_count; i++) {
-        if (strncmp(ht.filters[i], name, HT_NAME_BYTES) == 0) {
+        if (strncmp(ht.filters[i], name, HT_NAME_BYTES - 1) == 0) { /* both are cut to that */
             return true;
         }
     }
@@ -80,13 +80,12 @@ uint32_t ht_find_thread(uint32_t id)
     }
     struct ht_thread *thread = &ht.threads[i]; /* HT_THREADS, the last: "(other)" */
     if (i == ht.thread_count) {
-        char name[HT_NAME_BYTES];
         const char *given = ht_port_thread_name();
-        ht_copy_name(name, id == HT_ID_ISR ? "ISR" : id == HT_ID_STARTUP ? "(start-up)" : given != NULL ? given : "(null)");
+        const char *name = id == HT_ID_ISR ? "ISR" : id == HT_ID_STARTUP ? "(start-up)" : given != NULL ? given : "(null)";
         thread->wanted = name_wanted(name);
         if (i < HT_THREADS) {
             ht.thread_ids[i] = id;
-            memcpy(thread->name, name, sizeof name);
+            ht_copy_name(thread->name, name);
             ht.thread_count++;
         }
     }

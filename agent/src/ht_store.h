@@ -43,10 +43,11 @@ struct ht_stack {
 
 /* What is live at a site, and in bytes, is summed up over the records when it is asked for, so that no free has to keep it.
  * All allocations of a site are `recorded + gone + unrecorded`; its frees are `recorded` less what is live. `recorded` may
- * wrap, which `wrapped` says; the two others stop. */
+ * wrap, which HT_WRAPPED says; the two others stop. */
+#define HT_WRAPPED 0x80000000u
 struct ht_site_row {
     uint32_t recorded;
-    uint32_t gone : 31, wrapped : 1; /* blocks whose free had no hook */
+    uint32_t gone; /* blocks whose free had no hook; and HT_WRAPPED */
     uint32_t failed, unrecorded;
     uint32_t first_birth, last_birth, oldest_death;
     uint32_t free_key;        /* what the last free looked like from outside: its stack is taken anew when this differs */
