@@ -103,7 +103,8 @@ def _without_surrogates(value: Any) -> Any:  # noqa: ANN401 - the JSON types, wh
     if isinstance(value, list | tuple):
         return [_without_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+        plain = {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+        return plain if plain.keys() == value.keys() else dict(sorted(plain.items()))  # in order when read back, too
     return value
 
 

@@ -267,7 +267,7 @@ def test_a_console_that_hangs_with_the_tracer_on_is_given_up_in_bounded_time(
 ) -> None:
     for name in ("STEP", "PROMPT", "DUMP"):
         monkeypatch.setattr(f"heaptrail.procedures.driver._WIND_DOWN_{name}_S", 0.2)
-    done = run(workload("--hang-after 14", target={"answer_timeout_s": 0.3}))
+    done = run(workload("--hang-after 14", target={"answer_timeout_s": 1.5}))
 
     assert done.outcome.error is not None
     assert "the prompt 'c906>' did not come after" in done.outcome.error.sentence
