@@ -64,6 +64,7 @@ class Driver:
         self._plan = workload.workload
         self._commands = commands or ConsoleCommands()
         self._unknown = commands is None
+        self._tried = False
         self._moment: str | None = None
         self._transport = transport
         self._clock = clock
@@ -80,7 +81,7 @@ class Driver:
         self._console.connect()
         if self._unknown:
             found = identify(self._console)
-            self._commands, self._unknown = found.commands, False
+            self._commands, self._unknown, self._tried = found.commands, False, not found.known
             self._notes.append(f"the console is taken for {found.dialect}: {found.because}")
 
     def _type(self, command: str, *, lists: bool = False, longest_s: float | None = None) -> list[str] | None:
@@ -205,7 +206,7 @@ class Driver:
             return
         answer = self._type(self._commands.sample)
         if answer is None:
-            if self._commands.arm is None and self._commands.peek is None:
+            if self._tried or (self._commands.arm is None and self._commands.peek is None):
                 raise TargetError(
                     f"{self._workload.target.console}: the console does not know `{self._commands.sample}`, and "
                     f"nothing else tells of its heap",

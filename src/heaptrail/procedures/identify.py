@@ -27,11 +27,12 @@ _LONGEST_REFUSAL = 120
 
 
 class Identity(NamedTuple):
-    """A dialect by name, its commands, and why it is believed to be this one."""
+    """A dialect by name, its commands, and why it is believed to be this one; `known` is false for a mere try."""
 
     dialect: str
     commands: ConsoleCommands
     because: str
+    known: bool = True
 
 
 def identify(console: Console) -> Identity:
@@ -51,7 +52,7 @@ def identify(console: Console) -> Identity:
         if line is not None:
             return Identity(name, commands, f"its `help` says `{' '.join(line.split())[:60]}`")
     because = f"neither its prompt `{prompt}` nor its `help` shows what it is, so Tina's commands are tried"
-    return Identity(_FALLBACK, known[_FALLBACK], because)
+    return Identity(_FALLBACK, known[_FALLBACK], because, known=False)
 
 
 def _known() -> Iterator[tuple[str, ConsoleCommands]]:

@@ -173,7 +173,9 @@ def test_a_console_that_nobody_knows_ends_the_hunt_with_a_sentence(hunted: Calla
     done = hunted("strange")
 
     assert "neither its prompt `#` nor its `help` shows what it is" in done.outcome.notes[0]
-    assert (done.outcome.dumps, done.free) == (0, [])
+    assert done.outcome.error is not None
+    assert "the console does not know `free`" in done.outcome.error.sentence
+    assert "connect" not in done.typed
 
 
 @pytest.mark.parametrize(

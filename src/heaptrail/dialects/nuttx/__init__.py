@@ -1,7 +1,8 @@
 """NuttX (and openvela, which is NuttX).
 
 Source: apache/nuttx and apache/nuttx-apps over their history (procfs, mm_heap, mempool, NSH, note drivers). Sizes of
-nodes hold the allocator's overhead; frames are return addresses; an owner is a number (PID), its name stands in `ps`.
+nodes hold the allocator's overhead; frames are return addresses; an owner is a number (PID), whose name is taken from
+the last `ps` that lists it.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ class Memdump:
             address=node.address,
             size_bytes=node.size_bytes,
             size_kind="block",
-            task=node.task,
+            task=node.task or self._tasks.names.get(-1 if node.task_id is None else node.task_id),
             task_id=node.task_id,
             sequence=node.sequence,
             frames=return_frames(" ".join(frames), self._limits),
