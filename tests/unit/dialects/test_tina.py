@@ -391,3 +391,10 @@ def test_the_footprint_is_known_only_where_the_log_shows_it(address: str, expect
     rule = dialect.footprint()
 
     assert (rule.header_bytes if rule else None) == expected
+
+
+def test_a_size_that_lost_digits_at_the_lines_end_is_torn() -> None:
+    found = tina("c906>memleak show\n\t 001: ptr = 0x0000000008770a18, size = 0x00000000\n")
+
+    assert not of(Block, found)
+    assert problems(found) == ["torn_record"]

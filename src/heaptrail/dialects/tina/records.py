@@ -172,6 +172,8 @@ class Listing:
         number = None if match is None else self._number(match[1])
         if match is None or number is None or min(len(match[2]), len(match[3])) < _ADDRESS_DIGITS:
             return self._torn_record(line)
+        if match[4] is None and len(match[3]) < len(match[2]):  # both are printed with the same width
+            return self._torn_record(line)
         found: list[AnyObservation] = []
         if self._where is not None and (
             number <= self._last_number or (self._interrupted and number != self._last_number + 1)
