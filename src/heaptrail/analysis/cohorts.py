@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from heaptrail.analysis.bounds import rate_limits
-from heaptrail.analysis.slowing import favours_slowing
+from heaptrail.analysis.slowing import CLEARLY_SLOWING, favours_slowing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,6 @@ _LATE_SHARE = 3 / 7
 _MIN_LATE_SHARE = 0.22
 _OLDER_THAN_DEATH = 1.5
 _MIN_OLD_SHARE = 0.34
-_SLOWING_LOG_LIKELIHOOD = 0.7
 _SLOWING_UNDATED = 0.2  # births that are only known to lie between two listings are placed evenly, which hides it
 _GAP_BY_CHANCE = 0.005
 _GRAINS = 240
@@ -247,7 +246,7 @@ def _conditions(places: FloatArray, arrivals: _Arrivals, window: Window) -> tupl
     old = int((arrivals.reached > _OLDER_THAN_DEATH * oldest_death).sum())
     if oldest_death > 0 and old < _MIN_OLD_SHARE * len(arrivals.births):
         return begins, "churn"
-    bearable = _SLOWING_LOG_LIKELIHOOD if window.dated else _SLOWING_UNDATED
+    bearable = CLEARLY_SLOWING if window.dated else _SLOWING_UNDATED
     grain = window.grain
     record = [(begin / grain, end / grain) for begin, end in window.record]
     slows = favours_slowing(arrivals.ages / grain, record, window.settled / grain) > bearable

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from heaptrail.analysis.slowing import CLEARLY_SLOWING, favours_slowing
 from heaptrail.model.stream import Ending, Kind, MarkKind
 from heaptrail.model.verdict import Interval, SiteVerdict, UpperBound, Verdict
 from heaptrail.units import plural
@@ -191,6 +192,7 @@ def _site(run: _Run, rows: Ints, settings: JudgeSettings) -> tuple[SiteVerdict, 
         window=run.cycles - settings.warmup_cycles - oldest_death - 1,
         from_warmup=int((outlived & (born < settings.warmup_cycles)).sum()),
         rising=_floor_rises(run, rows[~unseen], settings.warmup_cycles),
+        fading=not run.by_time and _fades(born[outlived], run.cycles - oldest_death - 1, settings.warmup_cycles),
     )
     site_class, evidence = _classify(run, seen)
     known = lives.size[living]
@@ -233,6 +235,7 @@ class _Seen:
         window: Cycles whose blocks would be old now; growth shows within them only.
         from_warmup: Blocks that would be old, but were born in the warm-up.
         rising: Whether the number of live blocks never came down again to what it had been.
+        fading: Whether ever fewer were born that stayed, as in a table that fills.
     """
 
     old: Ints
@@ -243,6 +246,7 @@ class _Seen:
     window: int
     from_warmup: int
     rising: bool
+    fading: bool
 
 
 def _classify(run: _Run, seen: _Seen) -> tuple[SiteClass, tuple[str, ...]]:
@@ -259,6 +263,8 @@ def _classify(run: _Run, seen: _Seen) -> tuple[SiteClass, tuple[str, ...]]:
         stop = "end" if run.by_time else "stop"
         told = f"{plural(len(seen.old), 'block')} born in {different} different {_many(run)} lived at the {stop} after "
         told += f"{run.whole}; {longest}, and such blocks still arrived."
+        if seen.fading:
+            return "undecided", (told, "But they became ever rarer: a cache that fills looks like this.")
         return _growing(run, told, seen)
     if run.cycles < _MIN_CYCLES:
         return "undecided", (f"The stream holds {run.count(run.cycles)}: too few to see growth.",)
@@ -281,6 +287,11 @@ def _floor_rises(run: _Run, rows: Ints, warmup_cycles: int) -> bool:
     live = np.searchsorted(np.sort(lives.born[rows]), marks) - np.searchsorted(died, marks)
     half = len(live) // 2
     return int(live[half:].min()) > int(live[:half].min())
+
+
+def _fades(born: Ints, until: int, warmup: int) -> bool:
+    record = [(0.0, float(until))]
+    return until > 0 and favours_slowing(np.unique(born).astype(np.float64), record, float(warmup)) > CLEARLY_SLOWING
 
 
 def _many(run: _Run) -> str:

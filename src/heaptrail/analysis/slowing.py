@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from heaptrail.analysis.series import FloatArray
 
+CLEARLY_SLOWING = 0.7
+"""In log likelihood: from here on births that are known to the cycle become rarer."""
 _ORIGINS = (1.0, 5.0, 20.0, 60.0)
 _TAU_SHARES = (1 / 6, 1 / 4, 1 / 2.5, 1 / 1.5)
 _FILL_COST = 1.0  # a fill is fitted by its amount and its shape, and must earn that
