@@ -6,6 +6,7 @@
 #include "check.h"
 #include "ht_agent.h"
 #include "ht_port_posix.h"
+#include "ht_stream.h"
 
 #define FRAME __attribute__((noinline, noclone))
 
@@ -131,13 +132,14 @@ enum { THREADS = 4, ROUNDS = 5000, HELD = 16 };
 
 static char arena[THREADS][HELD][16];
 static atomic_bool ending;
+static int rounds = ROUNDS;
 
 /* Each thread's blocks come and go; at the end it holds one. */
 static void *churn(void *argument)
 {
     HT_POSIX_ATTACH();
     size_t me = (size_t)argument;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         for (int i = 0; i < HELD; i++) {
             ht_on_malloc(arena[me][i], (size_t)(i + 1), 32);
         }
@@ -213,6 +215,55 @@ static void arming_and_clearing_under_load_is_safe(void)
     CHECK(totals.live == 0 && !totals.on);
 }
 
+#if HT_STREAM
+/* Two that pump and a console, while four allocate: what was written goes to standard output, for the decoder. */
+static void write_out(void *unused, const uint8_t *bytes, size_t count)
+{
+    (void)unused;
+    (void)fwrite(bytes, 1, count, stdout);
+}
+
+static void put_out(void *unused, const char *line)
+{
+    (void)unused;
+    (void)fputs(line, stdout);
+}
+
+static void *pump(void *unused)
+{
+    while (!atomic_load(&ending)) {
+        (void)ht_stream_pump(false);
+    }
+    return unused;
+}
+
+static void many_threads_share_one_stream(void)
+{
+    static const char *const BEGIN[] = {"memleak", "stream"};
+    static const char *const END[] = {"memleak", "stream", "0"};
+    pthread_t workers[THREADS];
+    pthread_t pumps[2];
+    rounds = 100;
+    atomic_store(&ending, false);
+    ht_stream_output(write_out, NULL);
+    CHECK(ht_console(2, BEGIN, put_out, NULL));
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(pthread_create(&pumps[i], NULL, pump, NULL) == 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_create(&workers[i], NULL, churn, (void *)i) == 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(workers[i], NULL) == 0);
+    }
+    atomic_store(&ending, true);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(pthread_join(pumps[i], NULL) == 0);
+    }
+    CHECK(ht_console(3, END, put_out, NULL));
+}
+#endif
+
 static void nothing_before(void) {}
 
 /* A lock that some path forgot would hang here, and the runner's deadline tells. */
@@ -236,6 +287,9 @@ int main(int argc, char *argv[])
         TEST(a_dead_threads_name_stays_its_own),
         TEST(many_threads_keep_the_books),
         TEST(arming_and_clearing_under_load_is_safe),
+#if HT_STREAM
+        {"stream_of_many_threads", many_threads_share_one_stream},
+#endif
     };
     return run_named(argc, argv, TESTS, sizeof TESTS / sizeof TESTS[0], nothing_before, lock_is_free);
 }

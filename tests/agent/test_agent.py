@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from heaptrail.wire import decode
+
 HERE = Path(__file__).resolve().parent
 AGENT = HERE.parents[1] / "agent"
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Werror")
@@ -68,6 +70,22 @@ def test_posix_port(posix: Path, name: str) -> None:
     ended = run(posix, name)
     assert ended.returncode == 0, ended.stderr
     assert not ended.stderr, "a sanitizer spoke"
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS], ids=["memory", "threads"])
+def test_many_threads_share_one_stream_and_no_event_is_torn(tmp_path: Path, sanitizer: tuple[str, ...]) -> None:
+    program = build(tmp_path / "posix", *sanitizer, "-DHT_STREAM=1", HERE / "posix.c", *SOURCES)
+    ended = subprocess.run([program, "stream_of_many_threads"], capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+    stream = decode(ended.stdout + b"\0")
+
+    said = dict(word.split(b"=") for word in ended.stdout.rpartition(b"heaptrail: stream off ")[2].split())
+    assert stream.counts.damaged_frames == stream.counts.restarts == 0
+    assert stream.counts.frames == int(said[b"frames"])
+    assert len(stream.events) + stream.counts.lost_events == int(said[b"events"]) == 4 * (100 * 33 + 1)
+    assert stream.counts.lost_events == int(said[b"dropped"])
 
 
 @pytest.fixture(scope="module")
