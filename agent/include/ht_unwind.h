@@ -90,8 +90,8 @@ static inline int ht_follows_call(uintptr_t ret)
 }
 
 /* BL and B.W whose target is within 4 MB, as nearly all are: both J bits are set, and the address needs no puzzle. */
-#define HT_IS_BL(high, low) (((high) & 0xf800u) == 0xf000u && ((low) & 0xf800u) == 0xf800u)
-#define HT_IS_JUMP(high, low) (((high) & 0xf800u) == 0xf000u && ((low) & 0xf800u) == 0xb800u)
+#define HT_IS_BL(high, low) ((high) >> 11 == 0x1eu && (low) >> 11 == 0x1fu)
+#define HT_IS_JUMP(high, low) ((high) >> 11 == 0x1eu && (low) >> 11 == 0x17u)
 static inline uintptr_t ht_branch_target(uintptr_t end, uint32_t high, uint32_t low)
 {
     return end + (uintptr_t)((int32_t)(high << 21) >> 9) + ((low & 0x7ffu) << 1);
@@ -114,7 +114,7 @@ static inline bool ht_jumps_to(uintptr_t function, uintptr_t pc)
             }
         } else if (high >= 0xe000u && pc - (at + 4 + (uintptr_t)((int32_t)(high << 21) >> 20)) < HT_FUNCTION_BYTES) {
             return true;
-        } else if ((high & 0xff00u) == 0xbd00u || high == 0x4770u) { /* it returns */
+        } else if ((high & 0xff00u) == 0xbd00u) { /* it returns */
             break;
         }
     }
@@ -128,7 +128,7 @@ struct ht_scan {
 };
 
 /* Where `ret` goes, which a BL to `function` precedes: behind the address that it called, if one of them is in there. */
-__attribute__((noinline, unused)) static void ht_scan_settle(struct ht_scan *scan, uintptr_t ret, uintptr_t function)
+static inline void ht_scan_settle(struct ht_scan *scan, uintptr_t ret, uintptr_t function)
 {
     uintptr_t *pcs = scan->pcs;
     size_t callee = scan->sure;
@@ -161,7 +161,8 @@ __attribute__((noinline, unused)) static bool ht_scan_take(struct ht_scan *scan,
             ht_scan_settle(scan, ret, function);
             count = scan->count;
         }
-    } else if (!ht_follows_call(ret)) { /* nor is it a BLX by register, or a BL to far away */
+    } else if (low >> 7 != 0x8fu && (high >> 11 != 0x1eu || (low & 0xd000u) != 0xd000u)) {
+        /* Nor is it a BLX by register, or a BL to far away. */
         return true;
     }
     if (count == scan->max) {
