@@ -89,9 +89,9 @@ def test_a_pattern_fits_what_the_same_regular_expression_finds(
 
 
 def test_a_pattern_of_many_stars_costs_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert not matches("a*" * 400 + "b", "a" * 10_000)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

@@ -73,10 +73,9 @@ def main() -> None:
     try:
         _app()(prog_name="heaptrail")
     except HeaptrailError as error:
-        from heaptrail.reports.untrusted import printable
+        from heaptrail.cli.output import say_error
 
-        # A sentence may name a file or repeat what a device said.
-        sys.stderr.write(f"heaptrail: {printable(error.sentence)}\ntry: {printable(error.try_this)}\n")
+        say_error(error)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.stderr.write("heaptrail: interrupted\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -45,7 +44,7 @@ def diff_command(
 
     Exit status: 0 no new or grown leak, 1 a new or grown leak, 3 inconclusive.
     """
-    from heaptrail.cli.output import load_known, open_binary, with_known
+    from heaptrail.cli.output import load_known, open_binary, say, with_known
     from heaptrail.compare import compare
 
     writers = [(_writer(output_format, path), path) for path in output or [Path("-")]]
@@ -59,7 +58,7 @@ def diff_command(
         with open_binary(path) as out:
             out.write(write(comparison))
         if path != Path("-"):
-            sys.stderr.write(f"wrote {path}\n")
+            say(f"wrote {path}")
     raise typer.Exit(EXIT_STATUS[comparison.outcome])
 
 

@@ -81,6 +81,7 @@ def _drive(
     """Hunt on the device; the ELF is looked at first, so that a wrong path costs no run."""
     from heaptrail.capture import CaptureWriter
     from heaptrail.cli.device import header_and_commands
+    from heaptrail.cli.output import say
     from heaptrail.clock import SystemClock
     from heaptrail.procedures.hunt import hunt
     from heaptrail.procedures.target import transport_for
@@ -93,7 +94,7 @@ def _drive(
 
     def tell(step: HuntProgress) -> None:
         if step.takes_s is not None and step.takes_s >= _WORTH_SAYING_S:
-            sys.stderr.write(f"{step.text}\n")  # also where nobody watches a bar: a log should tell why it stands still
+            say(step.text)  # also where nobody watches a bar: a log should tell why it stands still
         if progress is not None:
             progress(step)
 
@@ -102,6 +103,7 @@ def _drive(
 
 def _confirmed(report: Report, workload: Workload, capture: Path, *, allow_mismatch: bool) -> Report:
     """The findings confirmed by a RAM image, which is kept beside the capture."""
+    from heaptrail.cli.output import say
     from heaptrail.clock import SystemClock
     from heaptrail.procedures.reachability import confirmed_on_target
 
@@ -109,16 +111,18 @@ def _confirmed(report: Report, workload: Workload, capture: Path, *, allow_misma
     clock = SystemClock()
     confirmed = confirmed_on_target(report, workload, save=image, clock=clock, allow_mismatch=allow_mismatch)
     failed = next((problem.text for problem in confirmed.problems if problem.what == "gdb"), None)
-    sys.stderr.write(f"note: {failed}\n" if failed else f"recorded {image}\n")
+    say(f"note: {failed}" if failed else f"recorded {image}")
     return confirmed
 
 
 def _tell(outcome: HuntOutcome, capture: Path) -> None:
     """What was not as planned, on standard error."""
+    from heaptrail.cli.output import say, say_error
+
     for note in outcome.notes:
-        sys.stderr.write(f"note: {note}\n")
-    sys.stderr.write(f"recorded {capture}\n")
+        say(f"note: {note}")
+    say(f"recorded {capture}")
     if outcome.error is not None:
-        sys.stderr.write(f"heaptrail: {outcome.error.sentence}\ntry: {outcome.error.try_this}\n")
+        say_error(outcome.error)
     elif outcome.interrupted:
         sys.stderr.write("heaptrail: interrupted; the report is on what was recorded until then\n")

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from heaptrail.errors import UsageError
 from heaptrail.registry import resolve
 from heaptrail.reports import REGISTRY, Renderer
+from heaptrail.reports.untrusted import plain_lines, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from heaptrail.errors import HeaptrailError
     from heaptrail.model.report import Report
     from heaptrail.model.verdict import VerdictWord
     from heaptrail.suppressions import Suppression
@@ -86,6 +88,18 @@ def exit_status(report: Report) -> int:
     return 0 if report.all_suppressed else EXIT_STATUS[report.verdict]
 
 
+def say(text: str, to: Callable[[str], object] | None = None) -> None:
+    """One line on standard error (or `to`); it may hold what a device sent, so it is made harmless first."""
+    (to or sys.stderr.write)(f"{plain_lines(printable(text))}\n")
+    sys.stderr.flush()
+
+
+def say_error(error: HeaptrailError) -> None:
+    """What was found where, and what to try."""
+    say(f"heaptrail: {error.sentence}")
+    say(f"try: {error.try_this}")
+
+
 def write_report(report: Report, targets: Sequence[tuple[str, Path]]) -> None:
     """Render the report to each target; says on standard error which files were written.
 
@@ -98,7 +112,7 @@ def write_report(report: Report, targets: Sequence[tuple[str, Path]]) -> None:
         with open_binary(path) as out:
             out.write(content)
         if path != _STDOUT:
-            sys.stderr.write(f"wrote {path}\n")
+            say(f"wrote {path}")
 
 
 def _renderer(format_name: str, path: Path) -> Renderer:

@@ -250,6 +250,7 @@ class _Taking:
                 yield read_image(spec, firmware, DEFAULT_LIMITS, base=self._base)
 
     def _from_server(self, spec: str, firmware: Firmware) -> Iterator[Image]:
+        from heaptrail.cli.output import say
         from heaptrail.clock import SystemClock
         from heaptrail.ram.failure import failure_hook
         from heaptrail.ram.gdb import GdbTarget
@@ -266,7 +267,7 @@ class _Taking:
                 image = target.image(index + 1)
                 if hook is not None:
                     image = image.noted(f"taken when {hook} was called: an allocation had just failed")
-                sys.stderr.write(f"{image.name}: {image.notes[0]}\n")
+                say(f"{image.name}: {image.notes[0]}")
                 self._keep(image, firmware, index)
                 yield image
 
@@ -274,11 +275,12 @@ class _Taking:
         """Write the image where the user wants it; of several, each under its number."""
         if self._save is None:
             return
+        from heaptrail.cli.output import say
         from heaptrail.ram.corewriter import write_core
 
         path = self._save if self._watch == 1 else self._save.with_stem(f"{self._save.stem}-{index + 1}")
         write_core(path, image, firmware)
-        sys.stderr.write(f"wrote {path}\n")
+        say(f"wrote {path}")
 
 
 def _address(text: str, option: str) -> int:

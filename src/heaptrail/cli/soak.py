@@ -220,23 +220,24 @@ def _terms(workload: Workload, confidence: float | None, largest_single_loss: in
 
 
 def _news(text: str) -> None:
-    stamp = time.strftime("%H:%M:%S")
-    sys.stderr.write(f"{stamp} {text}\n")
-    sys.stderr.flush()
+    from heaptrail.cli.output import say
+
+    say(f"{time.strftime('%H:%M:%S')} {text}")
 
 
 def _tell(outcome: SoakOutcome, capture: Path) -> None:
     """What was not as planned, on standard error."""
+    from heaptrail.cli.output import say, say_error
     from heaptrail.parts import parts_of
 
     for note in outcome.notes:
-        sys.stderr.write(f"note: {note}\n")
+        say(f"note: {note}")
     parts = list(parts_of(capture).values())
     if parts:
         more = f" and {len(parts) - 1} parts before it" if len(parts) > 1 else ""
-        sys.stderr.write(f"recorded {parts[-1]}{more}\n")
+        say(f"recorded {parts[-1]}{more}")
     if outcome.error is not None:
-        sys.stderr.write(f"heaptrail: {outcome.error.sentence}\ntry: {outcome.error.try_this}\n")
+        say_error(outcome.error)
     elif outcome.interrupted:
         sys.stderr.write("heaptrail: interrupted; --resume goes on with this run\n")
     elif outcome.time_over:

@@ -167,10 +167,12 @@ def _record(
 
 def _tell(outcome: HuntOutcome, capture: Path) -> None:
     """What was not as planned, on standard error."""
+    from heaptrail.cli.output import say, say_error
+
     for note in outcome.notes:
-        sys.stderr.write(f"note: {note}\n")
-    sys.stderr.write(f"recorded {capture}\n")
+        say(f"note: {note}")
+    say(f"recorded {capture}")
     if outcome.error is not None:
-        sys.stderr.write(f"heaptrail: {outcome.error.sentence}\ntry: {outcome.error.try_this}\n")
+        say_error(outcome.error)
     elif outcome.interrupted:
         sys.stderr.write("heaptrail: interrupted; the report is on what was recorded until then\n")

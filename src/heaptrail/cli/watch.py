@@ -94,6 +94,7 @@ def watch_command(
 def _conclude(watch: Watch, judge: Callable[[], Report]) -> int:
     """Say what is to be said when the screen is gone, and the exit status."""
     from heaptrail.cli.output import EXIT_STATUS
+    from heaptrail.reports.untrusted import plain_lines, printable
 
     glimpse = watch.glimpse()
     if glimpse.armed:
@@ -104,7 +105,7 @@ def _conclude(watch: Watch, judge: Callable[[], Report]) -> int:
         sys.stderr.write("no reading of the heap was seen\n")
         return EXIT_STATUS["inconclusive"]
     report = judge()
-    sys.stdout.write(f"{report.headline}\n")
+    sys.stdout.write(f"{plain_lines(printable(report.headline))}\n")
     return EXIT_STATUS[report.verdict]
 
 

@@ -197,9 +197,9 @@ def test_64_mb_of_random_bytes_are_refused_in_bounded_time(make_board: MakeBoard
         board.variable(name, words=words)
     path = tmp_path / "noise.bin"
     path.write_bytes(random.Random(2).randbytes(1 << 20) * 64)
-    started = time.perf_counter()
+    started = time.process_time()
 
     with pytest.raises(EvidenceError, match="do not belong together"):
         survey(read_image(str(path), board.firmware(), DEFAULT_LIMITS, base=RAM), board.firmware(), Question())
 
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3

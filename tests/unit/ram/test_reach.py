@@ -234,11 +234,11 @@ def test_every_word_of_a_long_list_is_followed_in_bounded_time() -> None:
     live = [LiveBlock(base + size * index + 8, base + size * (index + 1), size) for index in range(count)]
     roots = Roots(memory=tuple(memory.intervals), heap=((base, base + count * size),), kept=(base + 8,))
 
-    started = time.perf_counter()
+    started = time.process_time()
     found = find_reach(memory, live, roots)
 
     assert found.states.count(REACHABLE) == count
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("word", [4, 8])
