@@ -237,9 +237,11 @@ class ElfImage:
     def _section_bytes(self, section: Section) -> bytes:
         if not section.in_file or section.flags & SHF_COMPRESSED:
             return b""
-        with self._open() as (stream, _):
+        with self._open() as (stream, size):
+            if section.offset >= size:
+                return b""
             stream.seek(section.offset)
-            return stream.read(section.size)
+            return stream.read(min(section.size, size - section.offset))
 
     @contextmanager
     def _open(self) -> Iterator[tuple[BinaryIO, int]]:

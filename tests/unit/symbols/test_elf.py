@@ -231,3 +231,20 @@ def test_random_bytes_behind_the_magic_number_are_refused_or_empty(tmp_path: Pat
     file.write_bytes(b"\x7fELF\x02\x01" + data)
     with contextlib.suppress(FormatError):
         assert open_image(file).executable_ranges == ()
+
+
+def test_a_section_that_claims_more_than_the_file_holds_is_read_as_far_as_it_goes(
+    tiny_elf: Callable[..., Path],
+) -> None:
+    """Its type says that it is none, so that its place was not checked; found by fuzzing, as a MemoryError."""
+    path = tiny_elf(243, bytes(16), bits=64)
+    data = bytearray(path.read_bytes())
+    (table,) = struct.unpack_from("<Q", data, 40)
+    struct.pack_into("<I", data, table + 64 + 4, 0)
+    struct.pack_into("<Q", data, table + 64 + 32, 1 << 60)
+    path.write_bytes(bytes(data))
+
+    image = open_image(path)
+
+    assert image.is_executable(0x0800_0000 + (1 << 50))
+    assert image.code_before(0x0800_0008, 4) == bytes(4)
