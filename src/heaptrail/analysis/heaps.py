@@ -17,6 +17,7 @@ from heaptrail.analysis.trend import Trend, fit_trend
 if TYPE_CHECKING:
     from heaptrail.analysis.ratchet import Lasting
     from heaptrail.analysis.series import Curve, HeapSeries
+    from heaptrail.model.evidence import Evidence
     from heaptrail.model.verdict import JudgeSettings
 
 MIN_POINTS_ALONE = 24  # of a series that has no listing beside it; fewer cannot tell a cache from a leak
@@ -150,3 +151,9 @@ def _after_warmup(curve: Curve, series: HeapSeries, settings: JudgeSettings) -> 
     step = 1.0 if series.unit == "cycle" else max(span / max(len(x) - 1, 1), 1e-12)
     start = 0.0 if series.unit == "cycle" else first
     return Piece(curve.boot, x[keep], curve.free[keep], (x[keep] - start) / step)
+
+
+def ran_out(evidence: Evidence, settings: JudgeSettings) -> bool:
+    """Allocations failed after the warm-up, so that what leaks may have had nothing left to take."""
+    failed = (problem.cycle for problem in evidence.problems if problem.what == "alloc_failed")
+    return any(cycle is None or cycle >= settings.warmup_cycles for cycle in failed)

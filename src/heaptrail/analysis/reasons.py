@@ -66,6 +66,14 @@ def ran_out() -> str:
     )
 
 
+def starved() -> str:
+    """What failed allocations do to a heap that does not fall."""
+    return (
+        "Allocations failed meanwhile: what cannot be allocated cannot be lost, so a heap that does not fall proves "
+        "nothing. Reset the device, and run again with memory left."
+    )
+
+
 def _length(span: float, unit: str) -> str:
     """`16 cycles`, `0.8 hours`: hours are seldom whole, all else is counted."""
     return f"{span:,.1f} hours" if unit == "hour" else plural(round(span), unit)

@@ -19,7 +19,7 @@ from heaptrail.analysis import reasons
 from heaptrail.analysis.blocks import GROWING, view_blocks
 from heaptrail.analysis.bounds import cycles_needed, seen_rate, upper_bound
 from heaptrail.analysis.classes import ONE_EVENT
-from heaptrail.analysis.heaps import MIN_POINTS_ALONE, HeapView, view_heap
+from heaptrail.analysis.heaps import MIN_POINTS_ALONE, HeapView, ran_out, view_heap
 from heaptrail.analysis.outlook import Loss, exhaustion, loss_of, per_hour
 from heaptrail.analysis.reconcile import books_of
 from heaptrail.analysis.running import readings_while_running
@@ -72,7 +72,7 @@ def judge(
     main = _main_heap(views)
     blocks = view_blocks(evidence, settings, main, declared)
     if main is None:
-        outcome = _without_readings(blocks, settings)
+        outcome = _without_readings(blocks, evidence, settings)
         return _verdict(outcome, None, views, blocks, settings=settings)
     outcomes = [
         (view, _on_heap(view, blocks if view is main else None, evidence, settings, sites_elsewhere=view is not main))
@@ -119,13 +119,14 @@ def _on_heap(
         return _by_series(view, blocks, settings, sites_elsewhere=sites_elsewhere)
     bound, traced, cycles = _bound(view, blocks, settings)
     falling = view.trend is not None and view.trend.falling and not _only_fills(view, blocks)
-    if bound is not None and not falling and bound.value < view.tolerance:
+    starved = ran_out(evidence, settings)
+    if bound is not None and not falling and not starved and bound.value < view.tolerance:
         text = reasons.no_leak(bound, cycles, view.tolerance, traced=traced)
         return _Outcome("no_leak", (text,), bound=bound)
     lines = _why(view, blocks, bound, cycles, settings)
-    if falling and any(problem.what == "alloc_failed" for problem in evidence.problems):
-        lines.append(reasons.ran_out())
-    return _Outcome("inconclusive", tuple(lines), bound=bound)
+    if starved:
+        lines = [*lines, reasons.ran_out()] if falling else [reasons.starved()]
+    return _Outcome("inconclusive", tuple(lines), bound=None if starved else bound)
 
 
 def _only_fills(view: HeapView, blocks: BlockView | None) -> bool:
@@ -286,7 +287,7 @@ def _about_sites(blocks: BlockView) -> list[str]:
     return lines
 
 
-def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Outcome:
+def _without_readings(blocks: BlockView | None, evidence: Evidence, settings: JudgeSettings) -> _Outcome:
     if blocks is None:
         text = "No reading of free memory and no dump of live blocks was found: there is nothing to judge."
         return _Outcome("inconclusive", (text, "Check the dialect, or record `free` once per cycle."))
@@ -302,6 +303,8 @@ def _without_readings(blocks: BlockView | None, settings: JudgeSettings) -> _Out
         if held:
             lines.append(reasons.held(held, len(growing)))
         return _Outcome("leak", tuple(lines), loss)
+    if ran_out(evidence, settings):
+        return _Outcome("inconclusive", (reasons.starved(),))
     bound = None
     if blocks.bound is not None:
         bound = upper_bound(blocks.bound, blocks.found.unit, settings)

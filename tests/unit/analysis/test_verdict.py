@@ -324,6 +324,20 @@ def test_where_allocations_failed_a_site_that_stopped_growing_proves_nothing(run
     assert "Give the device more memory" in verdict.reasons[-1]
 
 
+def test_a_heap_that_is_used_up_and_no_longer_falls_is_not_cleared(runs: type[Runs]) -> None:
+    samples = runs.readings([4_000] * 400)
+    settings = msgspec.structs.replace(SETTINGS, tolerate_bytes_per_cycle=40.0)
+    failed = Problem(line=1, what="alloc_failed", text="an allocation failed", cycle=200)
+    early = Problem(line=1, what="alloc_failed", text="an optional buffer was not to be had", cycle=0)
+
+    assert judge(Evidence(samples=samples), settings).verdict == "no_leak"
+    assert judge(Evidence(samples=samples, problems=(early,)), settings).verdict == "no_leak"
+    starved = judge(Evidence(samples=samples, problems=(failed,)), settings)
+    assert starved.verdict == "inconclusive"
+    assert starved.upper_bound is None
+    assert starved.reasons[0].startswith("Allocations failed meanwhile")
+
+
 def test_a_filtered_tracer_does_not_clear_what_it_could_not_see(runs: type[Runs]) -> None:
     hunt = runs.player(leaks=False, measured=40, traced=60, dumps_at=(60, 80, 100))
     samples = runs.readings([400_000 - 100 * cycle for cycle in range(106)])
