@@ -8,8 +8,13 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 Golden = Callable[[Path, str], bool]
+
+# A busy machine makes no test fail: neither an example nor the drawing of it is timed.
+settings.register_profile("heaptrail", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("heaptrail")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
