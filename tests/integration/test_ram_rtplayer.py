@@ -224,13 +224,33 @@ def test_why_and_list_answer_instead_of_the_report(player: Player, tmp_path: Pat
     assert f"{address}: block of 3,856 B (0xf10, header included), unreachable" in why.stdout
 
 
+def test_an_answer_names_the_functions_that_allocated_and_no_control_characters(
+    players: dict[str, Path], tmp_path: Path, heaptrail: Heaptrail
+) -> None:
+    player = Player(players["leaking"], tmp_path, armed=True)
+    with player:
+        player.stop_after(6)
+        spec = player.raw_image(tmp_path / "ram.bin")
+    elf = player.elf.read_bytes()
+    player.elf.write_bytes(elf.replace(b"\0playing\0", b"\0p\x1b[31mg\0"))  # the variable's name
+
+    listed = heaptrail("ram", spec, "--elf", player.elf, "--list", "all")
+    address = next(row.split()[0] for row in listed.stdout.splitlines() if " 3,856  unreachable" in row)
+    why = heaptrail("ram", spec, "--elf", player.elf, "--why", address)
+
+    assert "by AudioRender" in why.stdout
+    assert re.search(r"^    0x[0-9a-f]+  _AudioTrackStart \(.*:\d+\)$", why.stdout, re.MULTILINE)
+    assert "from pg" in listed.stdout
+    assert "\x1b" not in listed.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--why", "here"), "--why here: no address"),
+        (("--why", "here"), "--why here: this is no address"),
         (("--list", "lost"), "one of: unreachable, masked, all"),
         (("--layout", "heap_9"), "no heap layout named"),
-        (("--base", "twenty"), "--base twenty: no address"),
+        (("--base", "twenty"), "--base twenty: this is no address"),
         ((), "at which address they begin"),
     ],
 )

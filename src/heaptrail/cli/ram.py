@@ -161,11 +161,17 @@ def ram_command(
 def _answer(found: Survey, firmware: Firmware, addresses: list[int], states: tuple[int, ...]) -> None:
     """What `--why` and `--list` print."""
     from heaptrail.ram.places import listing, why
+    from heaptrail.reports.untrusted import printable
+    from heaptrail.symbols import NoSymbols
+    from heaptrail.symbols.lines import open_symbolizer
 
-    for address in addresses:
-        sys.stdout.write("\n".join(why(found, firmware, address)) + "\n")
+    traced = any(origin.frames for origin in found.origins)
+    names = open_symbolizer(firmware.path) if addresses and traced else NoSymbols()
+    lines = [line for address in addresses for line in why(found, firmware, address, names)]
     if states:
-        sys.stdout.write("\n".join(listing(found, firmware, states)) + "\n")
+        lines += listing(found, firmware, states)
+    # Names of variables are the ELF's, those of tasks the image's.
+    sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
 
 
 class _Terms:
@@ -289,7 +295,7 @@ def _address(text: str, option: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        raise UsageError(f"{option} {text}: no address", try_this="an address such as 0x20001000") from None
+        raise UsageError(f"{option} {text}: this is no address", try_this="an address such as 0x20001000") from None
 
 
 def _states(name: str | None) -> tuple[int, ...]:

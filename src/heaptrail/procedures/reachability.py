@@ -78,4 +78,4 @@ def _address(text: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        raise UsageError(f"--keep {text}: no address", try_this="an address such as 0x20001000") from None
+        raise UsageError(f"--keep {text}: this is no address", try_this="an address such as 0x20001000") from None

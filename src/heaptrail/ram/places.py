@@ -5,13 +5,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from heaptrail.model.observations import RawFrame
 from heaptrail.ram.reach import MASKED, UNREACHABLE
+from heaptrail.symbols import NoSymbols
 from heaptrail.units import format_address, format_bytes, plural
 
 if TYPE_CHECKING:
+    from heaptrail.model.report import Frame
     from heaptrail.ram.firmware import Firmware
     from heaptrail.ram.reach import Holder
     from heaptrail.ram.survey import Survey
+    from heaptrail.symbols import Symbolizer
 
 STATE_WORDS = {0: "unreachable", 1: "reachable", 2: "possibly masked"}
 _PREVIEW_BYTES = 32
@@ -54,8 +58,15 @@ def held_by(found: Survey, firmware: Firmware, index: int) -> str | None:
     return f"{first}, from {place_words(found, firmware, path[-1])}"
 
 
-def why(found: Survey, firmware: Firmware, address: int) -> list[str]:
-    """The answer to `--why`: the block at an address and the pointers that keep it, outwards to a root."""
+def why(found: Survey, firmware: Firmware, address: int, symbolizer: Symbolizer | None = None) -> list[str]:
+    """The answer to `--why`: the block at an address and the pointers that keep it, outwards to a root.
+
+    Args:
+        found: What the image shows.
+        firmware: The ELF.
+        address: Of any byte of a block.
+        symbolizer: Names the functions of backtraces; without it they are addresses.
+    """
     index = block_at(found, address)
     if index is None:
         return [
@@ -67,7 +78,7 @@ def why(found: Survey, firmware: Firmware, address: int) -> list[str]:
         f"{format_address(block.address)}: block of {format_bytes(block.size_bytes)} "
         f"(0x{block.size_bytes:x}, header included), {STATE_WORDS[state]}"
     )
-    lines = [head, f"  holds {preview(found, index)}", *_origin_lines(found, index)]
+    lines = [head, f"  holds {preview(found, index)}", *_origin_lines(found, index, symbolizer or NoSymbols())]
     if state == UNREACHABLE:
         lines.append("  no register, no writable variable, no live stack and no block in use points into it")
         return lines
@@ -85,14 +96,19 @@ def why(found: Survey, firmware: Firmware, address: int) -> list[str]:
     return lines
 
 
-def _origin_lines(found: Survey, index: int) -> list[str]:
+def _origin_lines(found: Survey, index: int, symbolizer: Symbolizer) -> list[str]:
     """Who allocated the block, where that is on record."""
     origin = found.origins[index]
-    lines = [f"  allocated by {origin.task}"] if origin.task is not None else []
-    if origin.frames:
-        shown = " ".join(format_address(pc) for pc in origin.frames)
-        lines.append(f"  return addresses {shown}")
-    return lines
+    by = f" by {origin.task}" if origin.task is not None else ""
+    if not origin.frames:
+        return [f"  allocated{by}"] if by else []
+    stack = tuple(RawFrame(pc, "return") for pc in origin.frames)
+    return [f"  allocated{by}, innermost call first", *(_frame_line(f) for f in symbolizer.resolve_stack(stack))]
+
+
+def _frame_line(frame: Frame) -> str:
+    place = f" ({frame.file}:{frame.line})" if frame.file and frame.line else ""
+    return f"    {format_address(frame.pc)}  {frame.function or frame.module or 'no symbol'}{place}"
 
 
 def _elsewhere(found: Survey, address: int) -> str:

@@ -222,10 +222,9 @@ class _Marker:
                 self.add(target, Holder(word, source, None))
 
     def spread(self, state: int) -> None:
-        """Follow the pending blocks, their pointers, and so on."""
+        """Follow the pending blocks, their pointers, and so on; those near a root first, so that paths are short."""
         pending, states, holders = self._pending, self.states, self.holders
-        while pending:
-            source = pending.pop()
+        for source in pending:  # it grows meanwhile
             if states[source] != UNREACHABLE:
                 continue
             states[source] = state
@@ -234,3 +233,4 @@ class _Marker:
                 if holders[target] is None and states[target] == UNREACHABLE:
                     holders[target] = Holder(self._words[at], source, None)
                     pending.append(target)
+        pending.clear()

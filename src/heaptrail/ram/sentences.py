@@ -36,11 +36,12 @@ def summary(group: BlockGroup, found: Survey, finding: Finding, site_class: Site
         before, what = "", f"{blocks} of {group.size_words[:-1]}, header included)"
         what = what if len(group.sizes_bytes) == 1 else f"{blocks} of {group.size_words}"
     if group.unreachable and found.conclusive:
-        return f"{before}{len(group.unreachable)} of {what} are unreachable{rate}"
+        verb = "is" if len(group.unreachable) == 1 else "are"
+        return f"{before}{len(group.unreachable)} of {what} {verb} unreachable{rate}"
     if growth is not None:
         return f"{before}{what}{rate}, all still reachable"
     if group.masked:
-        return f"{before}{len(group.masked)} of {what} are possibly masked"
+        return f"{before}{len(group.masked)} of {what} possibly masked"
     if not found.conclusive:
         return f"{before}{what}; whether anything points to {'it' if group.count == 1 else 'them'} cannot be said"
     ending = "in use" if images == 1 or site_class == "in_flight" else "reachable"
@@ -111,7 +112,7 @@ def reasons(found: Survey, groups: Sequence[BlockGroup], images: int) -> list[st
         lines.append(f"The image lacks {what}, so that no block can be called unreachable.")
     elif states[UNREACHABLE]:
         few = [g for g in groups if 0 < len(g.unreachable) < LEAST_LOST]
-        lines.append(f"Of {live} {states[UNREACHABLE]} are unreachable.")
+        lines.append(f"Of {live} {states[UNREACHABLE]} {'is' if states[UNREACHABLE] == 1 else 'are'} unreachable.")
         if few:
             kind = "site or size" if any(group.frames for group in few) else "size"
             lines.append(

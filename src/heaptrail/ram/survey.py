@@ -214,7 +214,7 @@ def _tell_excluded(tables: list[tuple[str, Interval]], problems: list[tuple[str,
     if tables:
         size = sum(end - first for _, (first, end) in tables)
         names = ", ".join(dict.fromkeys(name for name, _ in tables))
-        text = f"{names} ({format_bytes(size)}) is a tracer's table or excluded: pointers in it were not counted"
+        text = f"pointers in a tracer's tables or in what you exclude were not counted: {names} ({format_bytes(size)})"
         problems.append(("excluded", text))
 
 

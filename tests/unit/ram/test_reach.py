@@ -224,6 +224,22 @@ def test_why_names_the_pointers_outwards_to_a_root(make_board: MakeBoard, make_h
     assert listing(found, firmware, (UNREACHABLE,))[-1] == "1 block, 32 B"
 
 
+def test_of_several_paths_the_shortest_is_told(make_board: MakeBoard, make_heap: MakeHeap) -> None:
+    board = make_board()
+    heap = make_heap(board, 0x400)
+    block = heap.alloc(24)
+    near = heap.alloc(24, block)
+    far = heap.alloc(24, heap.alloc(24, heap.alloc(24, block)))
+    heap.finish()
+    board.variable("near", near)
+    board.variable("far", far)
+    firmware = board.firmware()
+
+    path = why(survey(board.image(), firmware, Question()), firmware, block)
+
+    assert path[2:] == [f"  <- block 0x{near:08x}+0x0 (32 B)", "  <- near"]
+
+
 def test_every_word_of_a_long_list_is_followed_in_bounded_time() -> None:
     """100,000 blocks in one chain: the depth of a search must not be Python's."""
     count, size = 100_000, 32
