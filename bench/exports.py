@@ -24,6 +24,7 @@ from heaptrail.compare import compare
 from heaptrail.registry import resolve
 from heaptrail.reports import REGISTRY
 from heaptrail.reports.difference_page import difference_html
+from heaptrail.reports.jsonfile import load_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,9 @@ def main() -> None:
         content, times = timed(case, name, functools.partial(renderer.render, report))
         rows += times
         rows.append(Row(case, f"{name}: size", round(len(content) / 1e6, 2), "MB"))
+        if name == "json":
+            _, times = timed(case, "json read again", functools.partial(load_report, content))
+            rows += times
     comparison, times = timed(case, "diff with itself", lambda: compare(report, report))
     rows += times
     _, times = timed(case, "diff as a page", lambda: difference_html(comparison))
