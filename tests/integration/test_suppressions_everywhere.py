@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WORKLOAD = Path(__file__).resolve().parents[2] / "examples" / "rtplayer" / "heaptrail.toml"
 
 
-@pytest.mark.parametrize("command", ["read", "hunt", "soak", "trace", "ram", "render", "diff"])
+@pytest.mark.parametrize("command", ["read", "hunt", "soak", "watch", "trace", "ram", "render", "diff"])
 def test_the_option_is_there(heaptrail: Heaptrail, command: str) -> None:
     assert "--suppressions" in heaptrail(command, "--help").stdout
 

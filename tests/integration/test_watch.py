@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 from integration.adapter import Adapter
 from rich.text import Text
 from textual.widgets import Static
+from unit.reports import samples
 
 from heaptrail.cli.recording import recording, resumption_of
 from heaptrail.cli.screen import WatchApp
@@ -25,6 +27,7 @@ from heaptrail.procedures.target import capture_header, transport_for
 from heaptrail.procedures.watch import Glimpse, Watch
 from heaptrail.procedures.workload import Workload, load_workload
 from heaptrail.reading import ReadOptions
+from heaptrail.suppressions import load_suppressions, mark_suppressed
 from heaptrail.transports.process import ProcessTransport
 
 if TYPE_CHECKING:
@@ -201,6 +204,29 @@ def test_the_screen_shows_it_and_passes_keys_on(watched: Watched) -> None:
     assert panes["verdict"].startswith(("Leak", "Inconclusive"))
     assert "words" in panes["tasks"]
     assert panes["lines"]
+
+
+def test_the_screen_tells_known_leaks_from_new_ones(watched: Watched, tmp_path: Path) -> None:
+    known = tmp_path / "known.supp"
+    known.write_text("leak:_AudioTrackStart\n")
+    today = date(2026, 1, 1)
+    report = mark_suppressed(samples.leak(), load_suppressions(known), today=today)
+    seen = msgspec.structs.replace(watched.watch.glimpse(), report=report)
+
+    class Still:
+        def glimpse(self) -> Glimpse:
+            return seen
+
+    async def drive() -> str:
+        app = WatchApp(Still(), "t")  # type: ignore[arg-type]
+        async with app.run_test(size=(100, 34)) as pilot:
+            await pilot.pause()
+            return shown(app, "verdict")
+
+    text = asyncio.run(drive())
+
+    assert "softvol_ap_update_mode (known): " in text
+    assert "Every leak is on the list of known ones." in text
 
 
 def test_what_a_device_sends_never_reaches_the_terminal_as_it_is(watched: Watched) -> None:

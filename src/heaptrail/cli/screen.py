@@ -149,7 +149,8 @@ def _verdict(glimpse: Glimpse) -> Text:
         for site in finding.sites[:6]:
             name = printable(site.name or "a site without a name", NAME_CHARACTERS)
             per_cycle = "" if site.per_cycle_bytes is None else f", {format_rate(site.per_cycle_bytes)} B per cycle"
-            text.append(f"\n  {name}: {plural(site.live_blocks, 'block')}{per_cycle}")
+            known = " (known)" if finding.suppressed_by is not None else ""
+            text.append(f"\n  {name}{known}: {plural(site.live_blocks, 'block')}{per_cycle}")
     for reason in report.reasons[:3] if report.verdict == "inconclusive" else ():
         text.append(f"\n- {printable(reason)}", style="dim")
     return text

@@ -44,12 +44,14 @@ def watch_command(
     ] = None,
     elf: options.Elf = None,
     allow_mismatch: options.AllowMismatch = False,
+    suppressions: options.Suppressions = None,
 ) -> None:
     """Show the heap of a device live, while somebody else, or nobody, drives it.
 
     Keys: a tracer on and off, l list live blocks, c a cycle ends, f read the heap, j judge now, q quit.
     """
     from heaptrail.cli.device import header_and_commands, interpretation_of, overridden
+    from heaptrail.cli.output import load_known, with_known
     from heaptrail.cli.recording import recording, resumption_of
     from heaptrail.clock import SystemClock
     from heaptrail.dialects import ConsoleCommands
@@ -63,12 +65,13 @@ def watch_command(
 
     app = _screen()
     workload = overridden(load_workload(workload_file), console, elf)
+    known = load_known(suppressions)
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     header, asked = header_and_commands(workload, interpretation)
     commands = asked or Tina.commands or ConsoleCommands()  # nothing is typed before a key is pressed, not even help
 
     def judge() -> Report:
-        return interpret(list(parts_of(capture).values()), ReadOptions(), interpretation)
+        return with_known(interpret(list(parts_of(capture).values()), ReadOptions(), interpretation), known)
 
     with ThreadPoolExecutor(1, thread_name_prefix="heaptrail-look") as aside:
         header = msgspec.structs.replace(header, run=uuid.uuid4().hex)
@@ -93,7 +96,7 @@ def watch_command(
 
 def _conclude(watch: Watch, judge: Callable[[], Report]) -> int:
     """Say what is to be said when the screen is gone, and the exit status."""
-    from heaptrail.cli.output import EXIT_STATUS
+    from heaptrail.cli.output import EXIT_STATUS, exit_status
     from heaptrail.reports.untrusted import plain_lines, printable
 
     glimpse = watch.glimpse()
@@ -106,7 +109,7 @@ def _conclude(watch: Watch, judge: Callable[[], Report]) -> int:
         return EXIT_STATUS["inconclusive"]
     report = judge()
     sys.stdout.write(f"{plain_lines(printable(report.headline))}\n")
-    return EXIT_STATUS[report.verdict]
+    return exit_status(report)
 
 
 def _screen() -> type[WatchApp]:
