@@ -3,6 +3,8 @@
  * Build everything that may call the allocator with -fno-omit-frame-pointer. A caller that was built without it (most
  * C libraries) ends the chain early, or leads astray inside the stack's bounds: then frames are missing, but nothing
  * outside the thread's own stack is ever read.
+ *
+ * Link the program with -no-pie. Loaded anywhere else in each run, its addresses cannot be told from the ELF.
  */
 #ifndef HT_PORT_POSIX_H
 #define HT_PORT_POSIX_H

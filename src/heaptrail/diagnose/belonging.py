@@ -37,6 +37,7 @@ _FEW_ADDRESSES = 4
 _ADVICE = (
     "the ELF of the very build that ran (compare its build id), or --allow-mismatch to use this one with a warning"
 )
+_MOVABLE_ADVICE = "link the program with -no-pie and run it again; without --elf the report is by addresses"
 
 
 def check_belonging(evidence: Evidence, symbolizer: Symbolizer, *, allow_mismatch: bool) -> tuple[ReportProblem, ...]:
@@ -62,11 +63,16 @@ def check_stacks(
         return ()
     fit = symbolizer.fit(distinct_frames(stacks))
     sentence = _build_id_conflict(captures, image.name, image.build_id)
+    advice = _ADVICE
     if sentence is None and fit is not None:
-        sentence = _outside_text(fit, image.name) or _not_at_calls(fit, image.name)
+        sentence = _outside_text(fit, image.name)
+        if sentence is None:
+            sentence = _not_at_calls(fit, image.name)
+        elif fit.movable:
+            advice = _MOVABLE_ADVICE
     if sentence is not None:
         if not allow_mismatch:
-            raise EvidenceError(sentence, try_this=_ADVICE)
+            raise EvidenceError(sentence, try_this=advice)
         return (ReportProblem(what="elf_mismatch", text=f"{sentence}; its names are used because of --allow-mismatch"),)
     return _no_allocator_inside(stacks, symbolizer, image.name)
 
