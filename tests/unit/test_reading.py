@@ -313,6 +313,8 @@ def test_a_file_of_another_kind_is_refused(log: Path) -> None:
         read(log, b"\x7fELF\x02\x01\x01" + bytes(100))
     with pytest.raises(FormatError, match="gzip"):
         read(log, gzip.compress(gzip.compress(b"a log")))
+    with pytest.raises(FormatError, match="a saved report"):
+        read(log, b'{\n  "schema": "heaptrail.report/1",\n  "source": "Free heap: 37"\n}\n')
 
 
 def test_a_long_line_is_cut_and_said(log: Path) -> None:

@@ -26,7 +26,10 @@ _FOREIGN = {
     b"7z\xbc\xaf\x27\x1c": ("a 7z file", "unpack it first: 7z x FILE"),
     b"%PDF-": ("a PDF file", "the console log as text"),
     b"\x89PNG": ("a picture", "the console log as text"),
+    b"\xff\xd8\xff": ("a picture", "the console log as text"),
 }
+_REPORT = b'"heaptrail.report/'
+_REPORT_WITHIN_BYTES = 64
 
 
 class Opened(NamedTuple):
@@ -87,4 +90,9 @@ def _unpacked(stream: BufferedReader, name: str, size: int | None) -> Opened:
     for magic, (what, advice) in _FOREIGN.items():
         if head.startswith(magic):
             raise FormatError(f"{name} is {what}, not a console log", try_this=advice)
+    if head.startswith(b"{") and _REPORT in head[:_REPORT_WITHIN_BYTES]:
+        # Its sources and device strings could be taken for lines of a console.
+        raise FormatError(
+            f"{name} is a saved report, not a console log", try_this="show it with heaptrail render, or give the log"
+        )
     return opened
