@@ -74,9 +74,20 @@ def starved() -> str:
     )
 
 
+NOTHING_READ = (
+    "Record `free` once per cycle; if the log has readings, name its system with --dialect, or describe heap lines of "
+    "your firmware's own with --pattern or --columns."
+)
+
+
 def _length(span: float, unit: str) -> str:
-    """`16 cycles`, `0.8 hours`: hours are seldom whole, all else is counted."""
-    return f"{span:,.1f} hours" if unit == "hour" else plural(round(span), unit)
+    """`16 cycles`, `0.8 hours`, `12 minutes`, `38 seconds`: hours are seldom whole, all else is counted."""
+    if unit != "hour":
+        return plural(round(span), unit)
+    if span >= 1 / 2:
+        return f"{span:,.1f} hours"
+    seconds = round(span * 3600)
+    return plural(seconds, "second") if seconds < 120 else plural(round(seconds / 60), "minute")
 
 
 def growing_sites(sites: tuple[SiteVerdict, ...]) -> list[str]:

@@ -290,7 +290,7 @@ def _about_sites(blocks: BlockView) -> list[str]:
 def _without_readings(blocks: BlockView | None, evidence: Evidence, settings: JudgeSettings) -> _Outcome:
     if blocks is None:
         text = "No reading of free memory and no dump of live blocks was found: there is nothing to judge."
-        return _Outcome("inconclusive", (text, "Check the dialect, or record `free` once per cycle."))
+        return _Outcome("inconclusive", (text, reasons.NOTHING_READ))
     growing = blocks.of_class(*GROWING)
     if growing:
         rate = blocks.growing

@@ -164,6 +164,13 @@ def night(hours: int, per_hour: float = 0.0) -> Evidence:
     )
 
 
+def test_without_cycles_a_run_of_minutes_is_not_called_one_of_0_hours() -> None:
+    minute = Evidence(
+        samples=tuple(HeapSample(line=1, t_s=float(k), free_bytes=60_000 - 96 * k) for k in range(40)),
+    )
+    assert " over 35 seconds after the warm-up" in judge(minute, JudgeSettings()).reasons[0]
+
+
 def test_without_cycles_a_long_night_is_proven_to_lose_less_per_hour() -> None:
     verdict = judge(night(24), JudgeSettings())
     assert verdict.verdict == "no_leak"
