@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, ClassVar
 
 from heaptrail.dialects import ConsoleCommands
+from heaptrail.dialects.overheads import MeasuredOverheads
 from heaptrail.dialects.text import PROMPT, Place, number_ranges, place, problem
 from heaptrail.model.evidence import FootprintRule
 from heaptrail.model.observations import Block, Dump, RawFrame, SiteCount
@@ -40,6 +41,7 @@ _SITE = re.compile(
 _COMPACT_STACK = re.compile(r"@([s+])(\d{1,5})((?: (?:[0-9A-F]{8}){1,2}){0,8})$")
 _COMPACT_TASK = re.compile(r"@t(\d{1,3}) (\d{1,10}) (.*)$")
 _COMPACT_BLOCK = re.compile(r"@b ((?:[0-9A-F]{8}){1,2}) ([0-9a-f]{1,8}) (\d{1,3}) s(\d{1,5}) t(\d{1,3}) q(\d{1,10})$")
+_UNKNOWN_OVERHEAD = 255  # or so much and more
 _PATIENCE_LINES = 400
 """So many lines of other tasks may come between two lines of a dump; then its rest is taken for lost."""
 _NO_TASK_IDS = (0, 0xFFFF_FFFF)
@@ -112,6 +114,7 @@ class HeaptrailAgent:
         self._dumps = 0
         self._wide = False
         self._narrow = False
+        self._overheads = MeasuredOverheads()
 
     @property
     def wants(self) -> int:
@@ -289,6 +292,8 @@ class HeaptrailAgent:
             frames=tuple(dump.stacks.get(stack, ())),
             **where,
         )
+        if dump.size_kind == "requested" and int(match[3]) < _UNKNOWN_OVERHEAD:
+            self._overheads.add(block.size_bytes, int(match[3]))
         return self._counted(dump, block.size_bytes, lambda: block)
 
     def _end(self, line: Line, text: str) -> list[AnyObservation]:
@@ -371,7 +376,10 @@ class HeaptrailAgent:
         return self._cut(self._open) if self._open is not None else []
 
     def footprint(self) -> FootprintRule | None:
-        """heap_4's, as far as addresses show the CPU's width; an allocator of another kind is not told by the agent."""
+        """heap_4's, as far as addresses show the CPU's width; another where a compact listing's overheads say so."""
+        return self._overheads.rule(self._supposed_footprint())
+
+    def _supposed_footprint(self) -> FootprintRule | None:
         if self._wide:
             basis = "heap_4 on a 64-bit CPU (an address above 32 bits was printed)"
             return FootprintRule(header_bytes=16, align_bytes=16, basis=basis)

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heaptrail.dialects.overheads import MeasuredOverheads
 from heaptrail.limits import DEFAULT_LIMITS
+from heaptrail.model.evidence import FootprintRule
 from heaptrail.model.observations import Block, Dump, HeapSample, Problem, SiteCount
 from heaptrail.reading import ReadOptions, observe
 from heaptrail.reading.session import Session, make_dialects
@@ -155,3 +157,52 @@ def test_sites_are_kept_in_the_evidence() -> None:
     assert sum(each.live_bytes for each in found) == 11596
     assert found[0].frames == (), "no stack"
     assert found[0].oldest_death_allocations is None, "nothing of it was freed"
+
+
+def footprint_of(*records: str) -> FootprintRule | None:
+    """The rule that a compact listing of these blocks leads to, on a console that shows nothing else of its heap."""
+    begin, end = COMPACT[1], next(line for line in COMPACT if "heaptrail: end" in line)
+    session = Session(make_dialects("heaptrail", DEFAULT_LIMITS), DEFAULT_LIMITS)
+    list(session.chunk(Chunk("".join(f"{line}\n" for line in (begin, *records, end)).encode())))
+    list(session.finish())
+    return session.footprint()
+
+
+def test_the_overhead_that_the_agent_measured_counts_more_than_what_an_address_suggests() -> None:
+    # On a 64-bit CPU heap_4 would take 64 bytes for a block of 40. This allocator took 56, and 528 for 512.
+    rule = footprint_of("@b 0000559D578112F0 28 16 s2 t0 q1", "@b 0000559D57811340 200 16 s2 t0 q2")
+
+    assert rule is not None
+    assert (rule.footprint_bytes(40), rule.footprint_bytes(512)) == (56, 528)
+    assert "as the tracer measured" in rule.basis
+
+
+def test_a_block_that_kept_a_rest_too_small_to_split_off_changes_no_rule() -> None:
+    rule = footprint_of("@b 0000559D578112F0 f00 48 s2 t0 q1", "@b 0000559D57812340 f00 16 s2 t0 q2")
+
+    assert rule is not None
+    assert rule.basis.startswith("heap_4 on a 64-bit CPU")
+
+
+def test_an_overhead_that_the_agent_does_not_know_leaves_the_rule_that_the_address_suggests() -> None:
+    rule = footprint_of("@b 0000559D578112F0 28 255 s2 t0 q1")
+
+    assert rule is not None
+    assert rule.footprint_bytes(40) == 64
+
+
+@given(
+    header=st.sampled_from([0, 4, 8, 16, 32]),
+    align=st.sampled_from([1, 4, 8, 16]),
+    sizes=st.lists(st.integers(1, 4000), min_size=1, max_size=300),
+)
+def test_every_size_that_was_measured_is_booked_as_measured(header: int, align: int, sizes: list[int]) -> None:
+    truth = FootprintRule(header_bytes=-(-header // align) * align, align_bytes=align, basis="the allocator's")
+    measured = MeasuredOverheads()
+    for size in sizes:
+        measured.add(size, truth.footprint_bytes(size) - size)
+
+    rule = measured.rule(None)
+
+    assert rule is not None
+    assert [rule.footprint_bytes(size) for size in sizes[:256]] == [truth.footprint_bytes(size) for size in sizes[:256]]
