@@ -238,6 +238,9 @@ def test_an_answer_names_the_functions_that_allocated_and_no_control_characters(
     address = next(row.split()[0] for row in listed.stdout.splitlines() if " 3,856  unreachable" in row)
     why = heaptrail("ram", spec, "--elf", player.elf, "--why", address)
 
+    report = heaptrail("ram", spec, "--elf", player.elf)
+
+    assert "which alone is no leak" not in report.stdout, "a finding must not contradict itself"
     assert "by AudioRender" in why.stdout
     assert re.search(r"^    0x[0-9a-f]+  _AudioTrackStart \(.*:\d+\)$", why.stdout, re.MULTILINE)
     assert "from pg" in listed.stdout

@@ -61,7 +61,8 @@ def _culprit(verdict: Verdict, findings: Sequence[Finding]) -> str:
         verb = "explains" if len(sites) == 1 else "explain"
         share = f", which {verb} {format_share(verdict.books.share_explained)} of it"
     if all(site.name is None for site in sites):
-        return f", lost at {plural(len(sites), 'site')} known by address only{share}"
+        known = "known by address only" if any(site.frames for site in sites) else "without a backtrace"
+        return f", lost at {plural(len(sites), 'site')} {known}{share}"
     return f", lost in {_join([_site_label(site) for site in sites])}{share}"
 
 

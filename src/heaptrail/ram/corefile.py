@@ -49,7 +49,10 @@ def read_core(data: bytes, name: str, firmware: Firmware) -> Core:
         FormatError: It is no core file, or is cut.
         EvidenceError: It is of another kind of CPU than the ELF.
     """
-    tables = read_tables(io.BytesIO(data), name, len(data), DEFAULT_LIMITS)
+    try:
+        tables = read_tables(io.BytesIO(data), name, len(data), DEFAULT_LIMITS)
+    except FormatError as error:  # which thinks of the program's ELF
+        raise FormatError(error.sentence, try_this="the core file as it was written, copied whole") from error
     if tables.type != _ET_CORE:
         raise FormatError(
             f"{name} is an ELF program, not a core file",

@@ -111,7 +111,8 @@ def read_image(spec: str, firmware: Firmware, limits: Limits, *, base: int | Non
 def _contents(path: Path, limits: Limits) -> bytes:
     try:
         if not path.is_file():
-            raise UsageError(f"{path}: not a regular file", try_this="the path of a RAM image")
+            what = "not a regular file" if path.exists() else "no such file"
+            raise UsageError(f"{path}: {what}", try_this="the path of a RAM image")
         size = path.stat().st_size
         if size > limits.elf_section_bytes:
             raise FormatError(

@@ -159,13 +159,15 @@ class _Reached:
         if found.conclusive and len(group.unreachable) >= LEAST_LOST and site_class in ("undecided", "in_flight"):
             site_class = "leak"
         lost = found.conclusive and bool(group.unreachable)
+        # Of one listing the judge can only say that it proves nothing, which no longer holds.
+        before = () if lost and site_class == "leak" and self._images == 1 else finding.evidence
         return msgspec.structs.replace(
             finding,
             finding_class=site_class,
             summary=summary(group, found, finding, site_class, self._images),
             sites=tuple(self._site(site, finding) for site in finding.sites),
             tasks=finding.tasks or self._tasks(group),
-            evidence=(*evidence(group, found, self._firmware, site_class, self._clues), *finding.evidence),
+            evidence=(*evidence(group, found, self._firmware, site_class, self._clues), *before),
             advice=advice(site_class, lost=lost, traced=bool(group.frames)),
         )
 

@@ -207,12 +207,12 @@ def _innocent(page: _Page, findings: Sequence[Finding], *, after_others: bool) -
 
 
 def _finding(page: _Page, number: int, finding: Finding) -> None:
-    title, meaning = wording.CLASSES[finding.finding_class]
+    title, _ = wording.CLASSES[finding.finding_class]
     text = Text(f"{title.upper()}: {printable(finding.summary)}")
     text.stylize("bold red" if finding.finding_class in wording.GROWING else "bold", 0, len(title) + 1)
     page.line(text, first=f"{number}. ")
     if finding.finding_class in wording.GROWING:
-        page.line(meaning, first="   ", style="dim")
+        page.line(wording.meaning(finding), first="   ", style="dim")
     if finding.suppressed_by is not None:
         page.line(f"suppressed by {printable(finding.suppressed_by)}", first="   ")
     rows = [("live", wording.live_text(finding)), ("tasks", wording.tasks_text(finding.tasks))]
@@ -269,6 +269,8 @@ def _frame(page: _Page, frame: Frame, *, names_it: bool) -> None:
 
 
 def _short_label(site: Site) -> str:
+    if not site.name and not site.frames and len(site.sizes_bytes) == 1:
+        return f"of {site.sizes_bytes[0]:,} B"  # without names and addresses nothing else tells sites apart
     label = wording.site_label(site)
     place = wording.place_text(site.file, site.line, parts=1)
     return f"{label} ({place})" if place and site.name else label

@@ -160,6 +160,14 @@ def sizes_text(site: Site, at_most: int = 6) -> str:
     return f"{kind} {', '.join(shown) or UNKNOWN}{f' and {more:,} more' if more else ''}"
 
 
+def meaning(finding: Finding) -> str:
+    """What the finding's class means for it: where no growth was seen, a leak is one for what it lost."""
+    lost = any(site.unreachable_blocks for site in finding.sites)
+    if finding.finding_class == "leak" and finding.per_cycle_blocks is None and lost:
+        return "nothing points to these blocks any more"
+    return CLASSES[finding.finding_class][1]
+
+
 def site_label(site: Site) -> str:
     """The site's name, or its innermost address where none can be named."""
     if site.name:

@@ -159,6 +159,18 @@ def test_cut_and_broken_files_say_where(board: Board, tmp_path: Path, content: b
         read_image(str(path), board.firmware(), DEFAULT_LIMITS, base=RAM)
 
 
+def test_a_cut_core_or_a_missing_file_is_not_told_of_as_the_programs_elf(board: Board, tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    path.write_bytes(core(RAM, bytes(64))[:40])
+
+    with pytest.raises(FormatError) as cut:
+        read_image(str(path), board.firmware(), DEFAULT_LIMITS)
+    with pytest.raises(UsageError, match="no such file"):
+        read_image(str(tmp_path / "nothing"), board.firmware(), DEFAULT_LIMITS)
+
+    assert cut.value.try_this == "the core file as it was written, copied whole"
+
+
 def test_a_core_of_another_cpu_is_refused(board: Board, tmp_path: Path) -> None:
     path = tmp_path / "core"
     path.write_bytes(core(RAM, bytes(64), word=8, machine=62))

@@ -12,6 +12,7 @@ from heaptrail.model.verdict import JudgeSettings
 from heaptrail.postmortem import CycleRule, examine, report_on
 from heaptrail.ram.firmware import Firmware
 from heaptrail.ram.survey import Question
+from heaptrail.reports.wording import meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +69,7 @@ def test_three_lost_blocks_of_one_size_are_a_leak(make_board: MakeBoard, make_he
     assert first.finding_class == "leak"
     assert first.sites[0].unreachable_blocks == 3
     assert first.evidence[0].startswith("Unreachable: no register")
+    assert meaning(first) == "nothing points to these blocks any more"
     assert second.finding_class == "in_flight"
     assert second.summary == "2 blocks of 64 B (0x40, header included), in use"
 
@@ -109,6 +111,8 @@ def test_images_count_two_more_each_cycle_and_see_a_growing_cache(make_board: Ma
     assert found.verdict == "leak"
     assert by_size[0x60].per_cycle_blocks == 2
     assert "+2 per cycle" in by_size[0x60].summary
+    assert "without a backtrace" in found.headline
+    assert meaning(by_size[0x60]) == "blocks keep coming and stay"
     assert by_size[0x60].sites[0].unreachable_blocks == 18
     assert by_size[0x40].per_cycle_blocks == 1
     assert by_size[0x40].sites[0].unreachable_blocks == 0
