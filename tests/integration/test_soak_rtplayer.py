@@ -363,6 +363,7 @@ def test_a_killed_soak_goes_on_and_the_report_tells_the_story(players: dict[str,
     ).end()
 
     assert status == 0, err
+    assert "and 1 part before it" in err
     assert "resumed: after" in err
     assert "Proven: the loss is below 20 bytes per cycle" in out
     whole = interpret(list(parts_of(base).values()), ReadOptions(), Interpretation())

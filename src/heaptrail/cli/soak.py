@@ -229,12 +229,13 @@ def _tell(outcome: SoakOutcome, capture: Path) -> None:
     """What was not as planned, on standard error."""
     from heaptrail.cli.output import say, say_error
     from heaptrail.parts import parts_of
+    from heaptrail.units import plural
 
     for note in outcome.notes:
         say(f"note: {note}")
     parts = list(parts_of(capture).values())
     if parts:
-        more = f" and {len(parts) - 1} parts before it" if len(parts) > 1 else ""
+        more = f" and {plural(len(parts) - 1, 'part')} before it" if len(parts) > 1 else ""
         say(f"recorded {parts[-1]}{more}")
     if outcome.error is not None:
         say_error(outcome.error)
