@@ -54,7 +54,7 @@ format: $(STAMP) ## format the Python code
 	@$(BIN)/ruff check -q --fix .
 
 accept: $(STAMP) ## rewrite the golden files from what the program prints now; read the diff before you commit
-	@$(BIN)/pytest -q tests/golden tests/unit --accept
+	@$(BIN)/pytest -q tests/golden tests/unit tests/integration/test_exports_rtplayer.py --accept
 
 bench: bench-start bench-read bench-symbols bench-detection bench-agent bench-exports bench-ram bench-wire ## run all benches
 
