@@ -131,7 +131,7 @@ class CaptureWriter:
     """Writes a capture as it happens. Use as a context manager, or call `close`.
 
     Args:
-        path: File to write; an older one of that name is replaced.
+        path: File to write; an older one of that name is replaced by the first event, not by a run that sees none.
         header: What the capture says of itself; `heaptrail_version` is filled in.
         clock: Its time at this moment is the capture's zero.
 
@@ -148,12 +148,15 @@ class CaptureWriter:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._held_since_s: float | None = None
         self._size = 0
+        self.begun = False  # whether there was an event
+        self._header: str | None = _header_json(header)
         try:
-            self._fd: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self._fd: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise self._cannot(error) from error
         try:
-            self._write_line(_header_json(header))
+            if os.fstat(self._fd).st_size == 0:
+                self._begin()
         except HeaptrailError:
             self.close()
             raise
@@ -222,8 +225,18 @@ class CaptureWriter:
         if text:
             self._event("o", text)
 
+    def _begin(self) -> None:
+        """Write the header, in place of what the file held."""
+        if self._header is not None and self._fd is not None:
+            header, self._header = self._header, None
+            with contextlib.suppress(OSError):  # a pipe cannot be cut
+                os.ftruncate(self._fd, 0)
+            self._write_line(header)
+
     def _event(self, kind: EventKind, text: str) -> None:
+        self._begin()
         self._last_s = max(self._last_s, self._clock.monotonic() - self._zero_s)
+        self.begun = True
         self._write_line(f'[{self._last_s:.6f}, "{kind}", {json.dumps(text)}]')
 
     def _write_line(self, line: str) -> None:

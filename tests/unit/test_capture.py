@@ -92,6 +92,21 @@ def test_events_come_back_in_order_with_their_times(tmp_path: Path) -> None:
     assert reader.bad_lines == 0
 
 
+def test_an_older_recording_stays_until_there_is_something_to_record(tmp_path: Path) -> None:
+    path = tmp_path / "run.cast"
+    with CaptureWriter(path, HEADER, HandClock()) as capture:
+        capture.output(b"the night's only run\n")
+    before = path.read_bytes()
+
+    CaptureWriter(path, HEADER, HandClock()).close()  # a hunt whose adapter was not plugged in
+    assert path.read_bytes() == before
+
+    with CaptureWriter(path, HEADER, HandClock()) as capture:
+        capture.output(b"x")
+    _, events, _ = read(path.read_bytes())
+    assert len(events) == 1
+
+
 def test_the_header_comes_back_whole_and_is_asciicast_version_2(tmp_path: Path) -> None:
     path = tmp_path / "run.cast"
     CaptureWriter(path, HEADER, HandClock()).close()

@@ -54,8 +54,8 @@ def hunt_command(
     known = load_known(suppressions)
     interpretation = interpretation_of(workload, allow_mismatch=allow_mismatch)
     with hunt_progress() as progress:
-        outcome = _drive(workload, capture, interpretation, progress)
-    _tell(outcome, capture)
+        outcome, recorded = _drive(workload, capture, interpretation, progress)
+    _tell(outcome, capture if recorded else None)
     if outcome.readings or outcome.dumps:
         report = interpret([capture], ReadOptions(), interpretation)
         if workload.target.gdb is not None and not outcome.interrupted:
@@ -77,8 +77,8 @@ def _drive(
     capture: Path,
     interpretation: Interpretation,
     progress: Callable[[HuntProgress], None] | None,
-) -> HuntOutcome:
-    """Hunt on the device; the ELF is looked at first, so that a wrong path costs no run."""
+) -> tuple[HuntOutcome, bool]:
+    """Hunt on the device, and whether anything was recorded. The ELF is looked at first: a wrong path costs no run."""
     from heaptrail.capture import CaptureWriter
     from heaptrail.cli.device import header_and_commands
     from heaptrail.cli.output import say
@@ -98,7 +98,7 @@ def _drive(
         if progress is not None:
             progress(step)
 
-    return hunt(workload, commands, transport, writer, clock=clock, progress=tell)
+    return hunt(workload, commands, transport, writer, clock=clock, progress=tell), writer.begun
 
 
 def _confirmed(report: Report, workload: Workload, capture: Path, *, allow_mismatch: bool) -> Report:
@@ -115,13 +115,14 @@ def _confirmed(report: Report, workload: Workload, capture: Path, *, allow_misma
     return confirmed
 
 
-def _tell(outcome: HuntOutcome, capture: Path) -> None:
+def _tell(outcome: HuntOutcome, capture: Path | None) -> None:
     """What was not as planned, on standard error."""
     from heaptrail.cli.output import say, say_error
 
     for note in outcome.notes:
         say(f"note: {note}")
-    say(f"recorded {capture}")
+    if capture is not None:
+        say(f"recorded {capture}")
     if outcome.error is not None:
         say_error(outcome.error)
     elif outcome.interrupted:
