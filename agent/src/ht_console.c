@@ -9,6 +9,7 @@ void ht_print_identity(struct ht_out *out)
 {
     const uint8_t *build = NULL;
     size_t length = ht_port_build_id(&build);
+    length = build == NULL ? 0 : length;
     ht_text(out, " agent=" HT_AGENT_VERSION " build=");
     for (size_t i = 0; i < length && i < 20; i++) {
         const char *digits = "0123456789abcdef";

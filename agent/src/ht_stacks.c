@@ -18,7 +18,7 @@ static uint32_t slot_of(const uintptr_t *pcs, size_t depth)
 
 uint32_t ht_intern(const uintptr_t *pcs, size_t depth)
 {
-    if (depth == 0) {
+    if (depth == 0 || depth > HT_DEPTH) { /* more than there was room for: the port's capture went wrong */
         return 0;
     }
     uint32_t slot = slot_of(pcs, depth);
@@ -56,7 +56,7 @@ uint32_t ht_site_of_stack(uint32_t number)
 void ht_copy_name(char to[HT_NAME_BYTES], const char *from)
 {
     size_t i = 0;
-    for (; from != NULL && from[i] != 0 && i < HT_NAME_BYTES - 1; i++) {
+    for (; from != NULL && i < HT_NAME_BYTES - 1 && from[i] != 0; i++) {
         to[i] = from[i];
     }
     memset(to + i, 0, HT_NAME_BYTES - i);
