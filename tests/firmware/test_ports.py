@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 AGENT = HERE.parents[1] / "agent"
 PORTS = AGENT / "port"
 FREERTOS = (f"-I{HERE / 'freertos'}", f"-I{PORTS / 'freertos'}")
+HEAP_1 = ("-DHT_FREERTOS_HEAP=1", "-DHT_BLOCK_SIZES=1")
 HEAP_4 = ("-DHT_FREERTOS_HEAP=4", "-DHT_BLOCK_SIZES=1")
 
 
@@ -100,7 +101,8 @@ def stand_in(board: Board, compile_for: Compile, folder: Path, *options: str) ->
     ours = [HERE / f"{board.name}.c", HERE / "board.c", *sorted((HERE / "freertos").glob("*.c"))]
     port = PORTS / "freertos" / "ht_port_freertos.c"
     sources = (*ours, *agent, port, "-lgcc")
-    built = compile_for(board, *HEAP_4, *FREERTOS, *options, "-T", HERE / f"{board.name}.ld", *sources, "-o", elf)
+    heap = () if options[:1] == HEAP_1[:1] else HEAP_4
+    built = compile_for(board, *heap, *FREERTOS, *options, "-T", HERE / f"{board.name}.ld", *sources, "-o", elf)
     assert built.returncode == 0, built.stderr
     return elf
 
@@ -118,6 +120,16 @@ def test_blocks_have_the_task_the_start_up_or_the_interrupt_that_allocated_them(
 
     chains = dict.fromkeys((610, 620, 630), "second")
     assert found == {100: "(start-up)", 200: "first", 300: "second", 500: "ISR", **chains}
+
+
+def test_a_heap_that_frees_nothing_has_a_whole_dump_of_all_its_blocks(
+    board: Board, compile_for: Compile, run: Run, tmp_path: Path
+) -> None:
+    console = run(board, stand_in(board, compile_for, tmp_path, *HEAP_1))
+
+    chains = dict.fromkeys((400, 610, 620, 630), "second")
+    assert owners(console) == {100: "(start-up)", 200: "first", 300: "second", 500: "ISR", **chains}
+    assert re.search(r"end dump items=8 bytes=3360 .* missed=0 double=0 null=0 ", console)
 
 
 def test_a_backtrace_has_the_callers_and_no_leftovers(

@@ -62,7 +62,12 @@
 
 /* The kernel's macros are expanded inside pvPortMalloc, vPortFree and tasks.c. */
 #define traceMALLOC(block, bytes) ht_on_malloc((block), (bytes), 0)
-#if !defined(HT_FREERTOS_WRAP_FREE) || !HT_FREERTOS_WRAP_FREE
+#if defined(HT_FREERTOS_WRAP_FREE) && HT_FREERTOS_WRAP_FREE
+#elif HT_FREERTOS_HEAP == 3
+/* It tells after free(), the scheduler still suspended. The address is only looked up, which compilers that warn of a use
+ * after free cannot know: it is read again from where it is kept. `block` is a variable there: heap_3.c's pv. */
+#define traceFREE(block, bytes) ht_on_free_by(*(void *volatile *)&(block), __builtin_return_address(0))
+#else
 #define traceFREE(block, bytes) ht_on_free_by((block), __builtin_return_address(0))
 #endif
 

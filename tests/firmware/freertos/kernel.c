@@ -65,6 +65,19 @@ __attribute__((noinline)) void *pvPortMalloc(size_t xWantedSize)
 #ifndef traceFREE
 #define traceFREE(block, bytes)
 #endif
+
+#if HT_FREERTOS_HEAP == 1
+__attribute__((noinline)) void vPortFree(void *pv) { (void)pv; } /* nothing is ever given back, and nobody is told */
+#elif HT_FREERTOS_HEAP == 3
+/* As over a C library: told when it has happened. */
+__attribute__((noinline)) void vPortFree(void *pv)
+{
+    if (pv != NULL) {
+        __builtin_free(pv);
+        traceFREE(pv, 0);
+    }
+}
+#else
 static void *given_back;
 
 /* As heap_4 does it: NULL is left alone, and so is a block that is free already. */
@@ -75,3 +88,4 @@ __attribute__((noinline)) void vPortFree(void *pv)
         given_back = pv;
     }
 }
+#endif
