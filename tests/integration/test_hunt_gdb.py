@@ -58,13 +58,19 @@ class OnDemand:
         self._thread.start()
 
     def _serve(self) -> None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # closed before anybody came
+            return
         self.clients += 1
         with client:
             command = [self._program, "--attach", "-", self._pid_file.read_text().strip()]
             subprocess.run(command, stdin=client, stdout=client, stderr=subprocess.DEVNULL, timeout=60, check=False)
 
     def close(self) -> None:
+        """Wait until the program is let go, too: one that is still traced cannot be reaped."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(60)
         self._listener.close()
 
 
@@ -79,9 +85,11 @@ def test_lost_blocks_are_confirmed_by_the_targets_memory(
     debugger = OnDemand(gdbserver, tmp_path / "pid")
     (tmp_path / "heaptrail.toml").write_text(WORKLOAD.format(console=console.port, gdb=debugger.port))
 
-    done = heaptrail("hunt", "--format", "json")
-    console.close()
-    debugger.close()
+    try:
+        done = heaptrail("hunt", "--format", "json")
+    finally:
+        debugger.close()
+        console.close()
 
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -22,8 +23,6 @@ from heaptrail.ram.reach import UNREACHABLE
 from heaptrail.ram.survey import Question, Survey, survey
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Heaptrail
 
 LEAKED = 0xF00 + 16
@@ -62,11 +61,18 @@ class Player:
         assert self._process.stdout is not None
         os.kill(self.pid, signal.SIGCONT)
         self._read_until(rounds)
+        self._wait_for_pause()
         os.kill(self.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
         while select.select([self._process.stdout], [], [], 0)[0]:  # what it printed while we were late
             self.output += os.read(self._process.stdout.fileno(), 65536)
         return self.rounds
+
+    def _wait_for_pause(self) -> None:
+        """The line is printed a moment before the round's last work; the pause is when no thread runs."""
+        end = time.monotonic() + DEADLINE_S
+        while any(_state(task) != "S" for task in Path(f"/proc/{self.pid}/task").iterdir()):
+            assert time.monotonic() < end, "the player's threads never sleep all at once"
 
     @property
     def rounds(self) -> int:
@@ -91,6 +97,11 @@ class Player:
     def core(self, path: Path) -> str:
         subprocess.run(["gcore", "-o", path, str(self.pid)], check=True, capture_output=True, timeout=DEADLINE_S)
         return f"{path}.{self.pid}"
+
+
+def _state(task: Path) -> str:
+    """A thread's state as the kernel tells it: S sleeps, R runs."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.fixture
