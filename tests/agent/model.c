@@ -222,5 +222,6 @@ int main(int argc, char *argv[])
     if (streams) {
         say_stream();
     }
+    CHECK(locks == 0);
     return 0;
 }

@@ -13,15 +13,21 @@
 #include "../../agent/src/ht_store.c"
 #include "../../agent/src/ht_text.c"
 
-#include <stdio.h>
+#include "check.h"
 
+static int locks;
 static uint32_t id;
 static const char *name;
 static uintptr_t frames[HT_DEPTH];
 static size_t depth;
 
-uintptr_t ht_port_lock(void) { return 0; }
-void ht_port_unlock(uintptr_t saved) { (void)saved; }
+uintptr_t ht_port_lock(void)
+{
+    CHECK(locks++ == 0);
+    return 0x10c4;
+}
+
+void ht_port_unlock(uintptr_t saved) { CHECK(saved == 0x10c4 && --locks == 0); }
 uint32_t ht_port_thread_id(void) { return id; }
 const char *ht_port_thread_name(void) { return name; }
 
@@ -110,5 +116,6 @@ int main(int argc, char *argv[])
         type(2, "0", NULL);
         type(3, "show", "compact");
     }
+    CHECK(locks == 0);
     return 0;
 }
