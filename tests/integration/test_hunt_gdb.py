@@ -54,6 +54,7 @@ class OnDemand:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.clients = 0
+        self._server: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -65,12 +66,15 @@ class OnDemand:
         self.clients += 1
         with client:
             command = [self._program, "--attach", "-", self._pid_file.read_text().strip()]
-            subprocess.run(command, stdin=client, stdout=client, stderr=subprocess.DEVNULL, timeout=60, check=False)
+            self._server = subprocess.Popen(command, stdin=client, stdout=client, stderr=subprocess.DEVNULL)
+            self._server.wait()
 
     def close(self) -> None:
-        """Wait until the program is let go, too: one that is still traced cannot be reaped."""
+        """Let the program go: one that is still traced cannot be reaped."""
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(60)
+        if self._server is not None:
+            self._server.terminate()
+        self._thread.join()
         self._listener.close()
 
 
