@@ -66,7 +66,7 @@ class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True):
         dialect: Name of the dialect that drove the device, or None.
         prompt: Regular expression of the console's prompt.
         cycle_mark, boot_mark: Regular expressions of the firmware's own lines that end a cycle or begin a boot.
-        pattern, columns: The user's description of their own lines (the dialects `regex` and `csv`).
+        pattern, columns, wrappers: The user's own lines (dialects `regex`, `csv`), and functions that name no site.
         warmup_cycles: Cycles at the start of each boot that prove nothing.
         judge: The terms of the workload file, so that reading the capture gives the report that the hunt gave.
         build_id: Of the ELF that the user named when it was recorded, as hex.
@@ -85,6 +85,7 @@ class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True):
     boot_mark: str | None = None
     pattern: str | None = None
     columns: tuple[str, ...] | None = None
+    wrappers: tuple[str, ...] | None = None
     warmup_cycles: Annotated[int, msgspec.Meta(ge=0)] | None = None
     judge: JudgeSettings | None = None
     build_id: str | None = None

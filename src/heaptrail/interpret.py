@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,9 +11,10 @@ import msgspec
 
 from heaptrail.diagnose import diagnose
 from heaptrail.diagnose.history import diagnose_stream
-from heaptrail.errors import UsageError
+from heaptrail.errors import HeaptrailError, UsageError
 from heaptrail.model.verdict import Capacity, JudgeSettings
 from heaptrail.reading import read_logs
+from heaptrail.reading.sources import open_source
 from heaptrail.reading.streams import are_recordings, load_stream
 from heaptrail.reports.jsonfile import load_report, looks_like_report
 from heaptrail.symbols import NoSymbols, Symbolizer
@@ -21,6 +23,7 @@ from heaptrail.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from heaptrail.limits import Limits
     from heaptrail.model.evidence import CaptureInfo
     from heaptrail.model.report import Report
     from heaptrail.reading import Progress, ReadOptions
@@ -90,6 +93,8 @@ def interpret(
     """
     if are_recordings(captures):
         return interpret_stream(captures, reading, interpretation)
+    if not interpretation.wrappers:
+        interpretation = msgspec.structs.replace(interpretation, wrappers=_recorded_wrappers(captures, reading.limits))
     symbolizer = None if _has_folder(interpretation) else symbolizer_of(interpretation)
     evidence = read_logs(captures, reading, progress=progress)
     if symbolizer is None:
@@ -104,6 +109,17 @@ def interpret(
         options=_options(reading, interpretation, settings),
         allow_mismatch=interpretation.allow_mismatch,
     )
+
+
+def _recorded_wrappers(captures: Sequence[Path], limits: Limits) -> tuple[str, ...]:
+    """Those of the workload files that made the captures; errors are left to the reading itself."""
+    found: list[str] = []
+    for path in captures:
+        if not path.is_file():
+            continue  # a pipe can be opened only once
+        with contextlib.suppress(HeaptrailError), open_source(path, limits) as source:
+            found += (source.header.wrappers if source.header is not None else None) or ()
+    return tuple(dict.fromkeys(found))
 
 
 def report_on(

@@ -78,6 +78,26 @@ def test_reading_the_capture_gives_the_report_that_the_hunt_gave(
     assert json.loads(read_again.stdout) == hunt_report
 
 
+def test_the_wrappers_of_the_workload_file_are_those_of_its_capture(
+    heaptrail: Heaptrail, players: dict[str, Path], tmp_path: Path
+) -> None:
+    text = WORKLOAD.read_text().replace("[target]\n", '[target]\nwrappers = ["*_ap_update_mode"]\n', 1)
+    workload = WORKLOAD.with_name("heaptrail-of-a-test.toml")
+    workload.write_text(text)
+    try:
+        heaptrail(
+            *("hunt", workload, "--console", console(players["leaking"]), "--elf", players["leaking"]),
+            *("--capture", tmp_path / "hunt.cast", "-o", tmp_path / "report.json"),
+        )
+    finally:
+        workload.unlink()
+    again = heaptrail("read", tmp_path / "hunt.cast", "--elf", players["leaking"], "--format", "json")
+
+    for report in (json.loads((tmp_path / "report.json").read_text()), json.loads(again.stdout)):
+        (leak,) = [finding for finding in report["findings"] if finding["class"] == "leak"]
+        assert {site["name"] for site in leak["sites"]} == {"_AudioTrackStart"}
+
+
 def test_the_twins_elf_is_refused_by_its_build_id(
     heaptrail: Heaptrail, players: dict[str, Path], tmp_path: Path
 ) -> None:

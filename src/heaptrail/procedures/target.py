@@ -49,6 +49,7 @@ def capture_header(
         boot_mark=workload.workload.boot_mark,
         pattern=form.pattern,
         columns=form.columns or None,
+        wrappers=target.wrappers or None,
         warmup_cycles=workload.workload.warmup_cycles,
         judge=workload.judge_settings(),
         build_id=build_id,
