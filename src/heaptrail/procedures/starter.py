@@ -41,6 +41,7 @@ wrappers = []
 # gdb = "localhost:3333"
 
 [workload]
+# The steps and the mark below are an audio player's, as an example: put your own in their place.
 # Steps: send (Enter follows, unless enter = false), then expect a regular expression for at most timeout_s,
 # then sleep_s. Control-C is send = "\u0003", enter = false.
 start = [

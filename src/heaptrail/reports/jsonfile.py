@@ -21,6 +21,8 @@ SchemaName = Literal["report", "observation"]
 
 _SCHEMA_TYPES: Final[dict[str, Any]] = {"report": Report, "observation": AnyObservation}
 _OURS: Final = re.compile(rb'\s*\{\s*"schema"\s*:\s*"heaptrail\.')
+_CAPTURE: Final = re.compile(rb'\{[^\n]*"version":\s*2\b[^\n]*"width"')
+_HEAD_BYTES: Final = 4096
 _NOT_PLAIN: Final = re.compile(r"[^\n -~]")
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BYTES_AT_MOST: Final = 1 << 30
@@ -55,6 +57,8 @@ def load_report(content: bytes) -> Report:
     try:
         found = _schema_of(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _CAPTURE.match(content[:_HEAD_BYTES]):
+            raise FormatError("this is a capture, not a report", try_this="heaptrail read of it") from None
         raise FormatError(
             f"this is not JSON: {error}", try_this="give a file that `heaptrail read --format json` wrote"
         ) from None

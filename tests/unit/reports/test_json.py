@@ -76,6 +76,7 @@ def test_bytes_that_were_no_text_are_written_as_their_codes() -> None:
         (b"\xff\xfe", "not JSON"),
         (b'{"schema": "heaptrail.report/1"', "not JSON"),
         (b"[" * 200_000, "not JSON"),
+        (b'{"version": 2, "width": 80, "height": 24}\n[0.1, "o", "c906>"]\n', "this is a capture, not a report"),
         (b"[]", "no `schema`"),
         (b'{"verdict": "leak"}', "no `schema`"),
         (b'{"schema": "heaptrail.report/2"}', "'heaptrail.report/2', not 'heaptrail.report/1'"),
