@@ -58,7 +58,9 @@ def load_report(content: bytes) -> Report:
         found = _schema_of(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if _CAPTURE.match(content[:_HEAD_BYTES]):
-            raise FormatError("this is a capture, not a report", try_this="heaptrail read CAPTURE --output report.json") from None
+            raise FormatError(
+                "this is a capture, not a report", try_this="heaptrail read CAPTURE --output report.json"
+            ) from None
         raise FormatError(
             f"this is not JSON: {error}", try_this="give a file that `heaptrail read --format json` wrote"
         ) from None
