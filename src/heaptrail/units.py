@@ -12,7 +12,9 @@ def format_bytes(count: float) -> str:
 
 
 def format_rate(count: float) -> str:
-    """A number of bytes per something, with one decimal where it matters: `7,696`, `0.4`."""
+    """A number of bytes per something, as exact as it matters: `7,696`, `0.4`, `0.03`; a loss never shows as 0."""
+    if 0 < abs(count) < 0.1:
+        return f"{count:.1g}"
     return f"{count:,.0f}" if abs(count) >= 10 else f"{count:,.1f}"  # below 10 B a whole byte is a coarse step
 
 

@@ -59,7 +59,7 @@ def test_the_command_line_adds_to_the_file(board: Board, heaptrail: Heaptrail) -
         (("--elf", "firmware.elf"), "no image is named"),
         (("board.bin", "--elf", "firmware.elf"), "nothing says at which address"),
         (("board.bin@0x20000000", "--elf", "firmware.elf", "--root", "mesage"), "--root mesage"),
-        (("board.bin@0x20000000", "--elf", "firmware.elf", "--keep", "here"), "--keep here: no address"),
+        (("board.bin@0x20000000", "--elf", "firmware.elf", "--keep", "here"), "--keep here: this is no address"),
         (("gdb:1", "--elf", "firmware.elf", "--at-failure", "auto", "--watch", "3"), "--at-failure takes one image"),
         (("gdb:1", "--elf", "firmware.elf", "--at-failure", "oom"), "has no function oom"),
     ],

@@ -22,7 +22,7 @@ from heaptrail.errors import UsageError
 from heaptrail.model.verdict import JudgeSettings, Verdict
 from heaptrail.reading import ReadOptions, read_logs
 from heaptrail.symbols import NoSymbols
-from heaptrail.units import format_bytes, format_rate, format_share, plural
+from heaptrail.units import format_rate, format_share, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -294,7 +294,7 @@ def claim_sentence(report: Report, claim: Claim, *, tolerance: float | None) -> 
         if claim.bytes_per_unit is not None and below:
             return "open", f"A leak, but not shown to be above {claim.text}: {lost}, over {plural(cycles, 'cycle')}."
         return "refuted", f"Refuted: {lost}, over {plural(cycles, 'cycle')} of this workload."
-    may = "" if bound is None else f"; the loss may be up to {format_bytes(bound.value)} per {bound.unit}"
+    may = "" if bound is None else f"; the loss may be up to {format_rate(bound.value)} B per {bound.unit}"
     return "open", f"Neither proven nor refuted over {plural(cycles, 'cycle')} of this workload{may}."
 
 
