@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 OUT    := out
 PLAYER := $(OUT)/rtplayer
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
 FUZZ_TARGETS ?= reading systemview elf wire ram
 
 .DEFAULT_GOAL := help
@@ -39,7 +40,7 @@ fuzz: $(STAMP) ## fuzz everything that reads foreign input, each target for FUZZ
 	@PYTHONPATH=tests $(BIN)/python tests/fuzz/seeds.py $(OUT)/fuzz
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-		PYTHONPATH=tests $(BIN)/python tests/fuzz/fuzz_$$target.py -max_total_time=$(FUZZ_SECONDS) -max_len=20000 \
+		PYTHONPATH=tests $(BIN)/python tests/fuzz/fuzz_$$target.py -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -max_len=20000 \
 			-rss_limit_mb=4096 -timeout=20 -verbosity=0 -artifact_prefix=$(OUT)/fuzz/$$target- $(OUT)/fuzz/$$target; \
 	done
 

@@ -11,6 +11,11 @@ def format_bytes(count: float) -> str:
     return f"{rounded:,} B"
 
 
+def whole(text: str) -> int:
+    """A number as C prints it, `0x1f` or `31`; zeros in front are no octal."""
+    return int(text, 16 if text[:2] in ("0x", "0X") else 10)
+
+
 def format_rate(count: float) -> str:
     """A number of bytes per something, as exact as it matters: `7,696`, `0.4`, `0.03`; a loss never shows as 0."""
     if 0 < abs(count) < 0.1:

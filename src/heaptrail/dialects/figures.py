@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from heaptrail.dialects.literal import literal_of
 from heaptrail.dialects.text import Place, place
 from heaptrail.model.observations import HeapSample
+from heaptrail.units import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,5 +120,5 @@ def _figures(searches: list[_Search], text: str) -> dict[str, int]:
     for field, literal, pattern in searches:
         match = pattern.search(text) if literal in text else None
         if match is not None:
-            figures[field] = int(match[1], 0) if match[1].startswith(("0x", "0X")) else int(match[1])
+            figures[field] = whole(match[1])
     return figures

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from heaptrail.errors import UsageError
+from heaptrail.units import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,7 @@ def named_memory(firmware: Firmware, names: Iterable[str], option: str | None) -
         start, plus, size = given.partition("+")
         if start[:2].lower() == "0x" and plus:
             try:
-                found.append((given, (int(start, 16), int(start, 16) + int(size, 0))))
+                found.append((given, (int(start, 16), int(start, 16) + whole(size))))
             except ValueError:
                 raise UsageError(f"{option} {given}: no range", try_this="0xSTART+0xSIZE") from None
         else:

@@ -307,6 +307,19 @@ def test_sizes_that_do_not_add_up_to_what_the_trace_says_are_told() -> None:
     assert only(Dump, found)[0].complete is False
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Mem alloc fail. size 099999 cap 5120",
+        "E (1) heap: failed to allocate 0099 bytes with 0x1800 capabilities",
+    ],
+)
+def test_zeros_before_a_size_are_no_octal(line: str) -> None:
+    (failed,) = only(Problem, read(line))
+
+    assert "99" in failed.text
+
+
 @given(st.sampled_from(sorted(log.name for log in GOLDEN.glob("*.txt"))), st.data())
 def test_lines_cut_anywhere_never_stop_the_reader(name: str, data: st.DataObject) -> None:
     lines = golden_lines(name)

@@ -14,6 +14,7 @@ import msgspec
 
 from heaptrail.dialects.text import HEX, Place, place, problem
 from heaptrail.model.observations import Block, Dump, HeapSample
+from heaptrail.units import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +157,7 @@ class BlockListing:
             text = f"the dump has more than {self._limits.records_per_dump:,} records; the rest is left out"
             return [problem(where, "too_many", text)]
         address = int(match[1] or match[4], 16)
-        size = int(match["size"] or match["hex"], 0)
+        size = whole(match["size"] or match["hex"])
         return [Block(dump=self._number, address=address, size_bytes=size, size_kind="block", **where)]
 
     def _open(self, line: Line) -> None:
@@ -185,5 +186,5 @@ def complaint(line: Line) -> list[AnyObservation] | None:
     match = _ALLOC_FAILED.search(line.text)
     if match is None:
         return None
-    size = int(match[1] or match[2], 0)
+    size = whole(match[1] or match[2])
     return [problem(where, "alloc_failed", f"an allocation of {size:,} bytes failed")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from heaptrail.errors import EvidenceError, UsageError
 from heaptrail.ram.heaps import HeapPlace
-from heaptrail.units import format_address
+from heaptrail.units import format_address, whole
 
 if TYPE_CHECKING:
     from heaptrail.ram.firmware import DataSymbol, Firmware
@@ -29,7 +29,7 @@ def given_place(firmware: Firmware, heap: str) -> HeapPlace:
     for part in heap.split(","):
         found = _RANGE.fullmatch(part.strip())
         if found is not None:
-            start, size = int(found[1], 0), int(found[2], 0)
+            start, size = whole(found[1]), whole(found[2])
             arenas.append((start, start + size))
             continue
         symbol = firmware.variable(part.strip())
